@@ -1,0 +1,136 @@
+"""The one schema of every dataset: an example is a clip of frames.
+
+A clip shows one object instance: the frames of a (piece of a) video, or one
+still. Readers of the shards rely on nothing else than `features` and the keys
+of `metadata`.
+"""
+
+from collections.abc import Sequence
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+import tensorflow_datasets as tfds
+
+
+class RawDataError(ValueError):
+    """Raw data that cannot be used; the message names the file and remedy."""
+
+
+class BrokenFiles:
+    """Stops at the first broken file, or remembers them and goes on.
+
+    Args:
+        skip: whether to go on.
+    """
+
+    def __init__(self, skip: bool):
+        self._skip = skip
+        self.paths: list[str] = []
+
+    def stop_or_skip(self, path: pathlib.Path, error: RawDataError) -> None:
+        """Raises `error`, or counts `path` (once, however often it is met)."""
+        if not self._skip:
+            raise error
+        if str(path) not in self.paths:
+            self.paths.append(str(path))
+
+
+def features(num_keypoints: int) -> tfds.features.FeaturesDict:
+    """The features of a clip.
+
+    `keypoints` are float32 `[num_keypoints, 2]`, (y, x), in pixels of the
+    stored image (0 = centre of the first pixel), NaN where missing. `index` is
+    the frame's position in its video, 0 for stills.
+    """
+    return tfds.features.FeaturesDict(
+        {
+            "clip_id": tfds.features.Text(),
+            "frames": tfds.features.Sequence(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3)),
+                    "index": np.int64,
+                    "keypoints": tfds.features.Tensor(
+                        shape=(num_keypoints, 2), dtype=np.float32
+                    ),
+                }
+            ),
+        }
+    )
+
+
+def metadata(
+    *,
+    keypoint_names: Sequence[str],
+    left_right_swaps: Sequence[tuple[int, int]],
+    normalizing_pair: tuple[int, int] | None,
+    splits: dict[str, str],
+    raw_dir: str | None,
+) -> tfds.core.MetadataDict:
+    """What a reader must know about a dataset beside its clips.
+
+    Args:
+        keypoint_names: one name per annotated keypoint; empty if none.
+        left_right_swaps: pairs of keypoint indices that a mirror exchanges.
+        normalizing_pair: the two keypoints whose distance is the unit of NME
+            (the eyes of a face), or None.
+        splits: the split of each role: "train" (landmarks are learned on it),
+            "val", "regression_train" and "regression_test" (the regressor is
+            fitted on the one, scored on the other). A role may be missing.
+        raw_dir: the folder the shards were built from, None if generated.
+    """
+    return tfds.core.MetadataDict(
+        keypoint_names=list(keypoint_names),
+        left_right_swaps=[list(pair) for pair in left_right_swaps],
+        normalizing_pair=list(normalizing_pair or []),
+        splits=dict(splits),
+        raw_dir=raw_dir,
+    )
+
+
+def still(clip_id: str, image: bytes, keypoints: np.ndarray) -> dict:
+    """A clip of one frame.
+
+    Args:
+        clip_id: unique in its split.
+        image: encoded JPEG or PNG, stored as it is.
+        keypoints: float `[P, 2]`, (y, x), pixels of `image`.
+    """
+    frame = {
+        "image": io.BytesIO(image),
+        "index": 0,
+        "keypoints": keypoints.astype(np.float32),
+    }
+    return {"clip_id": clip_id, "frames": [frame]}
+
+
+def read_image(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
+    """Reads an image file and makes sure that every pixel of it decodes.
+
+    Returns:
+        The encoded bytes, and (height, width) in pixels.
+
+    Raises:
+        RawDataError: if the file is missing, no image, or cut short.
+    """
+    try:
+        encoded = path.read_bytes()
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.load()
+            return encoded, (image.height, image.width)
+    except FileNotFoundError:
+        raise RawDataError(
+            f"{path} is missing; fetch it again, or pass --skip_broken to"
+            " leave such files out"
+        ) from None
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise RawDataError(
+            f"{path} does not decode ({error}); replace it, or pass"
+            " --skip_broken to leave such files out"
+        ) from None

@@ -1,0 +1,274 @@
+"""Every setting of an experiment, as frozen data. Imports no TensorFlow.
+
+A preset is named after its dataset. `from_json` inverts `to_json`; `override`
+applies `section.field=value` assignments.
+"""
+
+import ast
+from collections.abc import Iterable
+import dataclasses
+import json
+
+IMAGE_SIZES = (32, 64, 128, 256)
+PAIRS = ("tps", "video")
+MARGINALS = ("mean", "sum")
+GAUSSIANS = ("paper", "released")
+LOSSES = ("l1", "l2", "perceptual")
+PRECISIONS = ("float32", "bfloat16", "auto")
+SCHEDULES = ("staircase", "cosine", "constant")
+CLIPS = ("global", "per_variable", "none")
+
+
+def _one_of(name: str, value: object, choices: Iterable[object]) -> None:
+    if value not in choices:
+        words = ", ".join(str(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {words}; got {value!r}")
+
+
+def _positive(section: object, *names: str) -> None:
+    for name in names:
+        if not getattr(section, name) > 0:
+            raise ValueError(
+                f"{name} must be positive, got {getattr(section, name)}"
+            )
+
+
+def _not_negative(section: object, *names: str) -> None:
+    for name in names:
+        if not getattr(section, name) >= 0:
+            raise ValueError(
+                f"{name} must not be negative, got {getattr(section, name)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which clips, how they become square images, how pairs are drawn."""
+
+    dataset: str = "puppets"
+    pairs: str = "tps"  # "tps": two warps of a still; "video": two frames.
+    crop_fraction: float = 1.0  # Side kept of the resized image, centred.
+    min_gap: int = 1  # Video pairs: frames apart, at least.
+    max_gap: int = 1_000_000  # Video pairs: frames apart, at most.
+    shuffle_buffer: int = 1_000  # Clips.
+
+    def __post_init__(self):
+        _one_of("pairs", self.pairs, PAIRS)
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(
+                f"crop_fraction must be in (0, 1], got {self.crop_fraction}"
+            )
+        _positive(self, "min_gap", "shuffle_buffer")
+        if self.max_gap < self.min_gap:
+            raise ValueError(
+                f"max_gap must be at least min_gap ({self.min_gap}), got"
+                f" {self.max_gap}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class WarpConfig:
+    """A random thin-plate-spline warp; standard deviations of its parts."""
+
+    rotation: float = 0.0  # Degrees.
+    scale: float = 0.0  # 0.1: a tenth larger or smaller.
+    translation: float = 0.0  # Normalised units: the image spans 2.
+    bend_all: float = 0.0  # Spline coefficients of all control points.
+    bend_half: float = 0.0  # Added on a random half of the control points.
+
+    def __post_init__(self):
+        _not_negative(self, *(f.name for f in dataclasses.fields(self)))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Network sizes and the bottleneck."""
+
+    image_size: int = 128  # Side of the square input, pixels.
+    num_landmarks: int = 30
+    num_filters: int = 32  # Of the first block; doubled per block.
+    marginal: str = "mean"  # Of a score map, before softmax: or "sum".
+    temperature: float = 1.0  # The marginals are divided by it.
+    gaussian: str = "paper"  # exp(-d^2/(2 sigma^2)); "released": no 1/2.
+    heatmap_sigma: float = 0.1  # Normalised units: the image spans 2.
+
+    def __post_init__(self):
+        _one_of("image_size", self.image_size, IMAGE_SIZES)
+        _one_of("marginal", self.marginal, MARGINALS)
+        _one_of("gaussian", self.gaussian, GAUSSIANS)
+        _positive(
+            self,
+            "num_landmarks",
+            "num_filters",
+            "temperature",
+            "heatmap_sigma",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """What the reconstruction is compared with the target by."""
+
+    name: str = "l2"
+
+    def __post_init__(self):
+        _one_of("loss name", self.name, LOSSES)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation."""
+
+    batch_size: int = 50
+    num_steps: int = 200_000
+    learning_rate: float = 1e-3
+    schedule: str = "staircase"  # See `training.optimizers`.
+    decay_factor: float = 0.95  # Staircase: the factor of one stair.
+    decay_steps: int = 100_000  # Staircase: the length of one stair.
+    warmup_steps: int = 0  # Linear from 0.
+    weight_decay: float = 1e-5  # L2 on convolution kernels.
+    clip: str = "per_variable"  # Gradient norm: or "global", "none".
+    clip_norm: float = 1.0
+    precision: str = "auto"  # bfloat16 where the CPU computes in it.
+    log_every: int = 100  # Steps.
+    image_every: int = 1_000  # Steps.
+    save_every: int = 1_000  # Steps.
+    seed: int = 0
+
+    def __post_init__(self):
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("clip", self.clip, CLIPS)
+        _one_of("precision", self.precision, PRECISIONS)
+        _positive(
+            self,
+            "batch_size",
+            "num_steps",
+            "learning_rate",
+            "decay_factor",
+            "decay_steps",
+            "clip_norm",
+            "log_every",
+            "image_every",
+            "save_every",
+        )
+        _not_negative(self, "warmup_steps", "weight_decay", "seed")
+
+
+# Jakab et al., released code: the target is a mild warp of the still, the
+# source a stronger one of the target.
+RELEASED_TARGET_WARP = WarpConfig(
+    translation=0.1, bend_all=0.001, bend_half=0.005
+)
+RELEASED_SOURCE_WARP = WarpConfig(
+    rotation=5.0, scale=0.1, translation=0.1, bend_all=0.001, bend_half=0.01
+)
+NO_WARP = WarpConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One experiment; saved as `config.json` in its workdir."""
+
+    data: DataConfig = DataConfig()
+    target_warp: WarpConfig = RELEASED_TARGET_WARP
+    source_warp: WarpConfig = RELEASED_SOURCE_WARP
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+
+
+PRESETS = {
+    "puppets": Config(
+        data=DataConfig("puppets", pairs="video"),
+        target_warp=NO_WARP,
+        source_warp=NO_WARP,
+        model=ModelConfig(image_size=64, num_landmarks=20, num_filters=16),
+        train=TrainConfig(
+            batch_size=32,
+            num_steps=4_000,
+            learning_rate=3e-3,
+            schedule="cosine",
+            warmup_steps=100,
+        ),
+    ),
+    "celeba": Config(
+        data=DataConfig("celeba", crop_fraction=0.8),  # 160 -> 128 px.
+        loss=LossConfig("perceptual"),
+    ),
+    "images": Config(data=DataConfig("images"), loss=LossConfig("perceptual")),
+}
+
+
+def to_json(config: Config) -> str:
+    """Serialises `config`, one field a line."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """Inverts `to_json`.
+
+    Raises:
+        ValueError: if the text is not JSON, or a section or field is unknown
+            or has a value that its section refuses.
+    """
+    values = json.loads(text)
+    sections = {f.name: f.type for f in dataclasses.fields(Config)}
+    try:
+        if unknown := set(values) - set(sections):
+            raise TypeError(f"unknown sections: {sorted(unknown)}")
+        return Config(
+            **{name: sections[name](**part) for name, part in values.items()}
+        )
+    except (AttributeError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """Returns `config` with `section.field=value` assignments applied.
+
+    Raises:
+        ValueError: for an unknown field, or a value of another type.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        section_name, _, field = path.partition(".")
+        section = getattr(config, section_name, None)
+        if section is None or field not in vars(section):
+            raise ValueError(
+                f"no such setting: {path!r}; settings are named section.field,"
+                f" {_settings_of(config, section_name)}"
+            )
+        if not equals:
+            raise ValueError(f"{path} needs a value: {path}=...")
+        kind = type(getattr(section, field))
+        try:
+            value = text if kind is str else ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            value = None
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise ValueError(f"{path} is {kind.__name__}, got {text!r}")
+        section = dataclasses.replace(section, **{field: value})
+        config = dataclasses.replace(config, **{section_name: section})
+    return config
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Names the fields in which two configs differ, with both values."""
+    lines = []
+    for section in dataclasses.fields(Config):
+        before, after = (vars(getattr(c, section.name)) for c in (old, new))
+        lines += [
+            f"{section.name}.{field} is {before[field]!r}, now {value!r}"
+            for field, value in after.items()
+            if before[field] != value
+        ]
+    return lines
+
+
+def _settings_of(config: Config, section_name: str) -> str:
+    section = getattr(config, section_name, None)
+    if section is None:
+        return f"with sections {', '.join(vars(config))}"
+    return f"with fields of {section_name}: {', '.join(vars(section))}"

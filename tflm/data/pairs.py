@@ -1,0 +1,130 @@
+"""Training batches: pairs of images of one object in two geometries."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tflm import configs
+from tflm.data import shards as shards_lib
+from tflm.data import views
+from tflm.data import warps
+
+Batch = dict[str, tf.Tensor]
+_CHECKED_CLIPS = 100  # Looked through for one that gives a video pair.
+
+
+def train_batches(
+    config: configs.Config,
+    shards: shards_lib.Shards,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Endless batches for training.
+
+    The same config and `first_step` give the same batches; a run resumed at
+    another step sees another order.
+
+    Args:
+        config: the experiment.
+        shards: clips of `config.data.dataset`.
+        first_step: the step that the first batch is for.
+
+    Returns:
+        Batches of `source` and `target`, float32 `[B, S, S, 3]` in [0, 1], and
+        `mask`, float32 `[B, S, S, 1]`: how much each target pixel counts.
+
+    Raises:
+        ValueError: if video pairs are asked for and the clips have none.
+    """
+    seed = tf.random.fold_in(
+        tf.constant([config.train.seed, 0], tf.int32), first_step
+    )
+    clips = shards.clips("train", shuffle_seed=config.train.seed + first_step)
+    frames = clips.map(lambda clip: clip["frames"])
+    if config.data.pairs == "video":
+        has_pair = _has_pair(config.data)
+        seen = frames.take(_CHECKED_CLIPS).filter(has_pair).take(1)
+        if not list(seen.as_numpy_iterator()):
+            raise ValueError(
+                f"no clip of {config.data.dataset} has two frames"
+                f" {config.data.min_gap} to {config.data.max_gap} apart; for"
+                " stills use --set data.pairs=tps"
+            )
+        frames = frames.filter(has_pair)
+    # Encoded frames are small: shuffle those, decode what is used.
+    frames = frames.shuffle(config.data.shuffle_buffer, seed=config.train.seed)
+    examples = tf.data.Dataset.zip(frames.repeat(), tf.data.Dataset.counter())
+    batches = (
+        examples.map(
+            lambda clip, index: _pair(
+                clip, tf.random.fold_in(seed, index), config
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .batch(config.train.batch_size, drop_remainder=True)
+        .enumerate()
+        .map(
+            lambda index, batch: _warp_pair(
+                batch, tf.random.fold_in(seed, -1 - index), config
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    )
+    return batches.prefetch(2)
+
+
+def _gaps_allowed(index: tf.Tensor, config: configs.DataConfig) -> tf.Tensor:
+    """bool `[T, T]`: which two frames of a clip are the right gap apart."""
+    gap = tf.abs(index[:, None] - index[None, :])
+    return (gap >= config.min_gap) & (gap <= config.max_gap)
+
+
+def _has_pair(config: configs.DataConfig) -> Callable[[Batch], tf.Tensor]:
+    return lambda frames: tf.reduce_any(_gaps_allowed(frames["index"], config))
+
+
+def _pair(frames: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
+    """Decodes the source and target of one example."""
+
+    def view(position):
+        image = shards_lib.decode(frames["image"][position])
+        return views.square(image, config)
+
+    if config.data.pairs == "tps":
+        num_frames = tf.shape(frames["index"])[0]
+        position = tf.random.stateless_uniform(
+            [], seed, 0, num_frames, dtype=tf.int32
+        )
+        target = view(position)
+        return {"source": target, "target": target}
+    pairs = tf.where(_gaps_allowed(frames["index"], config.data))  # [n, 2]
+    chosen = tf.random.stateless_uniform(
+        [], seed, 0, tf.shape(pairs)[0], dtype=tf.int32
+    )
+    return {
+        "source": view(pairs[chosen, 0]),
+        "target": view(pairs[chosen, 1]),
+    }
+
+
+def _warp_pair(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
+    """Warps the target, and the source (of a still: the warped target) again.
+
+    Source: released code; the paper warps both from the still.
+    """
+    batch_size, size = config.train.batch_size, config.model.image_size
+    source, target = batch["source"], batch["target"]
+    if (config.target_warp, config.source_warp) == (configs.NO_WARP,) * 2:
+        return {**batch, "mask": tf.ones([batch_size, size, size, 1])}
+    mask = tf.tile(
+        warps.border_mask(size)[None], [batch_size, 1, 1, 1]
+    )  # [B, S, S, 1]
+    seeds = tf.unstack(tf.random.split(seed, 2), num=2)
+    target_warp, source_warp = (
+        warps.random_coefficients(warp, batch_size, part)
+        for warp, part in zip((config.target_warp, config.source_warp), seeds)
+    )
+    warped = warps.warp(tf.concat([target, mask], axis=-1), target_warp)
+    target, mask = warped[..., :3], warped[..., 3:]
+    source = target if config.data.pairs == "tps" else source
+    source = warps.warp(source, source_warp)
+    return {"source": source, "target": target, "mask": mask}

@@ -1,0 +1,93 @@
+"""Clips from disk, as data_prep wrote them."""
+
+import dataclasses
+import pathlib
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """One prepared dataset; `builder` reads its TFRecord files."""
+
+    builder: tfds.core.DatasetBuilder
+    keypoint_names: tuple[str, ...]
+    left_right_swaps: tuple[tuple[int, int], ...]
+    normalizing_pair: tuple[int, int] | None  # The unit of NME.
+    splits: dict[str, str]  # Role ("train", ...) -> split.
+
+    def num_clips(self, role: str) -> int:
+        """Clips of a role's split.
+
+        Raises:
+            ValueError: if the dataset has no split for `role`, or it is empty.
+        """
+        split = self.splits.get(role)
+        count = (
+            self.builder.info.splits[split].num_examples
+            if split in self.builder.info.splits
+            else 0
+        )
+        if not count:
+            raise ValueError(
+                f"dataset {self.builder.name} has no {role} images; it has"
+                f" {', '.join(self.splits)}"
+            )
+        return count
+
+    def clips(self, role: str, shuffle_seed: int | None = None):
+        """The clips of a role, in a fixed order, or reshuffled by file.
+
+        Returns:
+            A `tf.data.Dataset` of dicts: `clip_id`, string; `frames`: `image`,
+            encoded bytes `[T]`; `index`, int64 `[T]`; `keypoints`, float32
+            `[T, P, 2]`, (y, x), pixels, NaN where missing.
+        """
+        self.num_clips(role)
+        return self.builder.as_dataset(
+            split=self.splits[role],
+            shuffle_files=shuffle_seed is not None,
+            read_config=tfds.ReadConfig(
+                shuffle_seed=shuffle_seed,
+                skip_prefetch=True,
+                try_autocache=False,
+                interleave_cycle_length=4,
+            ),
+            decoders={"frames": {"image": tfds.decode.SkipDecoding()}},
+        )
+
+
+def open_shards(data_dir: str, dataset: str) -> Shards:
+    """Opens the newest version of a prepared dataset.
+
+    Raises:
+        FileNotFoundError: if `data_dir` holds no finished build of it.
+    """
+    root = pathlib.Path(data_dir) / dataset
+    versions = sorted(
+        (path.parent for path in root.glob("*/dataset_info.json")),
+        key=lambda path: tuple(int(n) for n in path.name.split(".")),
+    )
+    if not versions:
+        raise FileNotFoundError(
+            f"no shards of {dataset} in {data_dir}; build them with: python -m"
+            f" data_prep --dataset={dataset} --data_dir={data_dir}"
+        )
+    builder = tfds.builder_from_directory(versions[-1])
+    facts = builder.info.metadata
+    pair = facts["normalizing_pair"]
+    return Shards(
+        builder=builder,
+        keypoint_names=tuple(facts["keypoint_names"]),
+        left_right_swaps=tuple(map(tuple, facts["left_right_swaps"])),
+        normalizing_pair=tuple(pair) if pair else None,
+        splits=dict(facts["splits"]),
+    )
+
+
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes JPEG or PNG bytes to float32 `[H, W, 3]` in [0, 1]."""
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return tf.cast(image, tf.float32) / 255.0

@@ -1,0 +1,57 @@
+"""Single images with their annotations, in a fixed order, for evaluation."""
+
+import tensorflow as tf
+
+from tflm import configs
+from tflm.data import shards as shards_lib
+from tflm.data import views
+
+
+def stills(
+    config: configs.Config,
+    shards: shards_lib.Shards,
+    role: str,
+    batch_size: int = 64,
+) -> tf.data.Dataset:
+    """Every frame of a role's clips once.
+
+    Args:
+        config: sizes of the view.
+        shards: any dataset, not only `config.data.dataset`.
+        role: "train", "val", "regression_train" or "regression_test".
+        batch_size: of all batches but the last.
+
+    Returns:
+        Batches of `image`, float32 `[B, S, S, 3]` in [0, 1]; `keypoints`,
+        float32 `[B, P, 2]`, (y, x), normalised, NaN where missing; `clip_id`,
+        string `[B]`.
+
+    Raises:
+        ValueError: if the dataset has no images for `role`.
+    """
+
+    def view(frame):
+        image = shards_lib.decode(frame["image"])
+        size = tf.shape(image)[:2]
+        return {
+            "image": views.square(image, config),
+            "keypoints": views.points_to_square(
+                frame["keypoints"], size, config
+            ),
+            "clip_id": frame["clip_id"],
+        }
+
+    def frames(clip):
+        count = tf.shape(clip["frames"]["index"])[0]
+        ids = tf.fill([count], clip["clip_id"])
+        return tf.data.Dataset.from_tensor_slices(
+            {**clip["frames"], "clip_id": ids}
+        )
+
+    return (
+        shards.clips(role)
+        .flat_map(frames)
+        .map(view, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .prefetch(2)
+    )

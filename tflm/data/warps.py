@@ -1,0 +1,132 @@
+"""Random thin-plate-spline warps of image batches.
+
+The only module that imports tensorflow_addons, which is at its end of life.
+
+A warp maps each pixel of its output to the place in its input that it shows:
+an affine map plus radial kernels r^2 log r^2 on a lattice of control points.
+The lattice is fixed, so the flow of a whole batch is one matrix product of a
+constant basis with the random coefficients.
+"""
+
+import functools
+import math
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from tflm import configs
+from tflm import coords
+
+with warnings.catch_warnings():  # Its end-of-life notice, on every start.
+    warnings.simplefilter("ignore", UserWarning)
+    import tensorflow_addons as tfa
+
+CONTROL_POINTS = 10  # Along each axis, from -1 to 1.
+
+
+def random_coefficients(
+    config: configs.WarpConfig, batch_size: int, seed: tf.Tensor
+) -> tf.Tensor:
+    """Draws the warps of a batch.
+
+    Args:
+        config: standard deviations.
+        batch_size: number of warps.
+        seed: int32 `[2]`; the same seed draws the same warps.
+
+    Returns:
+        float32 `[batch_size, CONTROL_POINTS ** 2 + 3, 2]`: per output axis
+        (y, x) the weights of the kernels, then of 1, y and x.
+
+    Source: released code (TPSRandomSampler).
+    """
+    seeds = tf.unstack(tf.random.split(seed, 6), num=6)
+
+    def normal(index, *shape):
+        return tf.random.stateless_normal([batch_size, *shape], seeds[index])
+
+    kernels = (CONTROL_POINTS**2, 2)
+    is_bent = tf.random.stateless_uniform([batch_size, *kernels], seeds[0])
+    bend = config.bend_all * normal(1, *kernels)
+    bend += tf.where(is_bent > 0.5, config.bend_half * normal(2, *kernels), 0.0)
+    angle = normal(3) * math.radians(config.rotation)
+    scale = 1.0 + config.scale * normal(4)
+    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+    affine = tf.stack(
+        [
+            config.translation * normal(5, 2),
+            tf.stack([cosine, -sine], axis=-1),
+            tf.stack([sine, cosine], axis=-1),
+        ],
+        axis=1,
+    )  # [B, 3, 2]
+    return tf.concat([bend, affine], axis=1)
+
+
+def warp(images: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+    """Warps a batch; what lies outside an image repeats its border.
+
+    Args:
+        images: float32 `[B, H, W, C]`, static height and width.
+        coefficients: see `random_coefficients`.
+
+    Returns:
+        float32 `[B, H, W, C]`.
+    """
+    height, width = images.shape[1:3]
+    sampled = sampling_grid(coefficients, (height, width))  # [B, H, W, 2]
+    places = coords.to_pixels(sampled, (height, width))
+    y, x = np.mgrid[0:height, 0:width]
+    here = np.stack([y, x], axis=-1).astype(np.float32)
+    return tfa.image.dense_image_warp(images, here - places)
+
+
+def sampling_grid(
+    coefficients: tf.Tensor, image_size: tuple[int, int]
+) -> tf.Tensor:
+    """The place in the input that each output pixel shows.
+
+    Returns:
+        float32 `[B, height, width, 2]`, (y, x), normalised.
+    """
+    basis = _basis(*image_size)
+    flat = tf.einsum("pn,bnd->bpd", basis, coefficients)
+    return tf.reshape(flat, [-1, *image_size, 2])
+
+
+def border_mask(image_size: int) -> np.ndarray:
+    """A mask that leaves out the border smoothly.
+
+    Warped along with an image, it also leaves out what came from outside.
+
+    Returns:
+        float32 `[image_size, image_size, 1]` in [0, 1]: 0 for a margin of
+        10/128 of the side, then a smooth ramp of 20/128 to 1.
+
+    Source: released code.
+    """
+    margin, ramp = round(image_size * 10 / 128), round(image_size * 20 / 128)
+    rise = 0.5 + 0.5 * np.tanh(np.linspace(-1.0, 1.0, ramp) / 0.4)
+    plateau = np.ones(image_size - 2 * (margin + ramp))
+    nothing = np.zeros(margin)
+    profile = np.concatenate([nothing, rise, plateau, rise[::-1], nothing])
+    return np.outer(profile, profile)[..., None].astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _basis(height: int, width: int) -> np.ndarray:
+    """float32 `[height * width, CONTROL_POINTS ** 2 + 3]`."""
+    pixels = _lattice(coords.axis(height), coords.axis(width))
+    points = coords.axis(CONTROL_POINTS)
+    offsets = pixels[:, None] - _lattice(points, points)[None]
+    squared = np.maximum((offsets**2).sum(-1), 1e-12)
+    ones = np.ones([len(pixels), 1])
+    kernels = squared * np.log(squared)
+    return np.concatenate([kernels, ones, pixels], axis=1).astype(np.float32)
+
+
+def _lattice(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """float64 `[len(y) * len(x), 2]`, (y, x)."""
+    grid = np.meshgrid(y.astype(float), x.astype(float), indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, 2)

@@ -1,0 +1,100 @@
+"""The landmark bottleneck: score maps to points to Gaussian maps."""
+
+import tensorflow as tf
+
+from tflm import configs
+from tflm import coords
+
+
+@tf.keras.utils.register_keras_serializable(package="tflm")
+class HeatmapBottleneck(tf.keras.layers.Layer):
+    """Reduces score maps to points, then redraws them as Gaussian maps.
+
+    Each map's row and column marginals become distributions (softmax); their
+    means are the landmark. Nothing but 2 numbers per landmark passes through.
+
+    Args:
+        sigma: standard deviation of the drawn Gaussians, normalised units.
+        marginal: "mean" or "sum" of the scores over the other axis. The paper
+            writes a sum; the released code takes the mean, a softmax that is
+            softer by the number of rows.
+        temperature: the marginals are divided by it before the softmax.
+        gaussian: "paper" is exp(-d^2 / (2 sigma^2)), eq. 2; "released" leaves
+            out the 2.
+
+    Input shape:
+        `[batch, height, width, num_landmarks]`, unbounded scores.
+
+    Output shape:
+        A pair: landmarks `[batch, num_landmarks, 2]`, (y, x) in [-1, 1];
+        heatmaps, same shape as the input, in (0, 1], 1 at the landmark.
+
+    Raises:
+        ValueError: if `sigma` or `temperature` is not positive, or a choice is
+            unknown.
+
+    Source: Jakab et al., NeurIPS 2018, eqs. 1 (separable form) and 2.
+    """
+
+    def __init__(
+        self,
+        sigma: float = 0.1,
+        marginal: str = "mean",
+        temperature: float = 1.0,
+        gaussian: str = "paper",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if sigma <= 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        if marginal not in configs.MARGINALS:
+            raise ValueError(f"unknown marginal: {marginal!r}")
+        if gaussian not in configs.GAUSSIANS:
+            raise ValueError(f"unknown gaussian: {gaussian!r}")
+        self.sigma = sigma
+        self.marginal = marginal
+        self.temperature = temperature
+        self.gaussian = gaussian
+
+    def build(self, input_shape):
+        self.y = coords.axis(input_shape[1])  # [H]
+        self.x = coords.axis(input_shape[2])  # [W]
+        super().build(input_shape)
+
+    def marginals(self, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Row and column distributions of score maps.
+
+        Returns:
+            `[B, H, K]` and `[B, W, K]`; each sums to 1 over its middle axis.
+        """
+        reduce = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}[self.marginal]
+        rows = reduce(scores, axis=2) / self.temperature
+        columns = reduce(scores, axis=1) / self.temperature
+        return tf.nn.softmax(rows, axis=1), tf.nn.softmax(columns, axis=1)
+
+    def heatmaps(self, landmarks: tf.Tensor) -> tf.Tensor:
+        """Draws points `[B, K, 2]` as Gaussian maps `[B, H, W, K]`."""
+        spread = {"paper": 2.0, "released": 1.0}[self.gaussian]
+        spread = spread * self.sigma**2
+        dy = self.y[None, :, None] - landmarks[:, None, :, 0]  # [B, H, K]
+        dx = self.x[None, :, None] - landmarks[:, None, :, 1]  # [B, W, K]
+        rows, columns = tf.exp(-(dy**2) / spread), tf.exp(-(dx**2) / spread)
+        return rows[:, :, None] * columns[:, None]
+
+    def call(self, scores):
+        rows, columns = self.marginals(scores)
+        mean_y = tf.einsum("bhk,h->bk", rows, self.y)
+        mean_x = tf.einsum("bwk,w->bk", columns, self.x)
+        landmarks = tf.stack([mean_y, mean_x], axis=-1)
+        return landmarks, self.heatmaps(landmarks)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sigma": self.sigma,
+            "marginal": self.marginal,
+            "temperature": self.temperature,
+            "gaussian": self.gaussian,
+        }

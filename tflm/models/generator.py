@@ -1,0 +1,68 @@
+"""The generator: appearance features and heatmaps to an image."""
+
+import tensorflow as tf
+
+from tflm.models import encoders
+
+
+def generator(
+    image_size: int,
+    num_filters: int,
+    num_landmarks: int,
+    *,
+    name: str,
+    dtype: tf.keras.mixed_precision.Policy,
+) -> tf.keras.Model:
+    """Builds the decoder of sec. 4.1.
+
+    Blocks of two 3x3 convolutions, half the channels per block, twice the
+    resolution between blocks (bilinear). At 128 pixels and 32 filters: 256 to
+    32 channels, as in the paper; the channels scale with `num_filters`.
+
+    Args:
+        image_size: side of the output, a power of two from 32 on.
+        num_filters: channels of the last block.
+        num_landmarks: channels of the heatmaps.
+        name: of the model.
+        dtype: policy of all layers but the last.
+
+    Returns:
+        A functional model from `[features, heatmaps]`, `[B, 16, 16,
+        num_filters * image_size / 16]` and `[B, 16, 16, num_landmarks]`, to
+        images `[B, image_size, image_size, 3]`, float32, unbounded.
+    """
+    size = encoders.FEATURE_SIZE
+    filters = num_filters * image_size // size
+    features = tf.keras.Input([size, size, filters], name="features")
+    heatmaps = tf.keras.Input([size, size, num_landmarks], name="heatmaps")
+    outputs = tf.keras.layers.Concatenate(name="join", dtype=dtype)(
+        [features, heatmaps]
+    )
+    block = 1
+    while True:
+        for conv in (1, 2):
+            outputs = encoders.conv_block(
+                outputs,
+                filters,
+                name=f"block{block}_conv{conv}",
+                dtype=dtype,
+            )
+        if size == image_size:
+            break
+        outputs = tf.keras.layers.UpSampling2D(
+            interpolation="bilinear", name=f"block{block}_up", dtype=dtype
+        )(outputs)
+        size, block = 2 * size, block + 1
+        filters = max(filters // 2, num_filters)
+    images = tf.keras.layers.Conv2D(
+        3,
+        3,
+        padding="same",
+        kernel_initializer=tf.keras.initializers.TruncatedNormal(stddev=0.01),
+        name="images",
+        dtype=dtype,
+    )(outputs)
+    images = tf.keras.layers.Activation(
+        "linear", name="images_float32", dtype="float32"
+    )(images)
+    return tf.keras.Model([features, heatmaps], images, name=name)

@@ -1,0 +1,127 @@
+"""The whole model of the paper, figure 1.
+
+    target -> detector -> score maps -> bottleneck -> landmarks, heatmaps
+    source -> appearance encoder -> features
+    features, heatmaps -> generator -> reconstruction of the target
+
+After training only the detector and the bottleneck are needed.
+"""
+
+import tensorflow as tf
+
+from tflm import configs
+from tflm.models import bottlenecks
+from tflm.models import encoders
+from tflm.models import generator
+
+
+class LandmarkModel(tf.keras.Model):
+    """Landmark detector and conditional image generator, trained jointly.
+
+    Args:
+        config: sizes and the bottleneck's options.
+        precision: "float32", or "bfloat16": convolutions compute in it while
+            variables, landmarks and images stay float32.
+
+    Call arguments:
+        inputs: a pair of source and target images, each float32
+            `[B, S, S, 3]` in [0, 1].
+        training: whether batch normalisation uses and updates batch moments.
+
+    Returns:
+        A dict: `reconstruction` of the target, float32 `[B, S, S, 3]`,
+        unbounded; `landmarks` of the target, float32 `[B, K, 2]`, (y, x) in
+        [-1, 1]; `heatmaps`, float32 `[B, 16, 16, K]`.
+
+    Source: Jakab et al., NeurIPS 2018, sec. 3 and 4.1.
+    """
+
+    def __init__(
+        self,
+        config: configs.ModelConfig,
+        precision: str = "float32",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = config
+        dtype = tf.keras.mixed_precision.Policy(
+            {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+        )
+        sizes = (config.image_size, config.num_filters)
+        self.detector = encoders.detector(
+            *sizes, config.num_landmarks, name="detector", dtype=dtype
+        )
+        self.appearance = encoders.encoder(
+            *sizes, name="appearance", dtype=dtype
+        )
+        self.generator = generator.generator(
+            *sizes, config.num_landmarks, name="generator", dtype=dtype
+        )
+        self.bottleneck = bottlenecks.HeatmapBottleneck(
+            sigma=config.heatmap_sigma,
+            marginal=config.marginal,
+            temperature=config.temperature,
+            gaussian=config.gaussian,
+            name="bottleneck",
+        )
+        self.bottleneck.build(self.detector.output_shape)
+
+    def call(self, inputs, training=None):
+        source, target = inputs
+        scores = self.detector(target, training=training)
+        landmarks, heatmaps = self.bottleneck(scores)
+        features = self.appearance(source, training=training)
+        reconstruction = self.generator([features, heatmaps], training=training)
+        return {
+            "reconstruction": reconstruction,
+            "landmarks": landmarks,
+            "heatmaps": heatmaps,
+        }
+
+    def detect(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Finds the landmarks of images, in inference mode.
+
+        Args:
+            images: float32 `[B, S, S, 3]` in [0, 1].
+
+        Returns:
+            A dict: `landmarks`, `[B, K, 2]`, (y, x) in [-1, 1]; `confidence`,
+            `[B, K]` in [0, 1], see `confidence`; `score_maps`,
+            `[B, 16, 16, K]`; `row_marginals` and `column_marginals`,
+            `[B, 16, K]`, each a distribution.
+        """
+        scores = self.detector(images, training=False)
+        landmarks, _ = self.bottleneck(scores)
+        rows, columns = self.bottleneck.marginals(scores)
+        return {
+            "landmarks": landmarks,
+            "confidence": confidence(rows, columns),
+            "score_maps": scores,
+            "row_marginals": rows,
+            "column_marginals": columns,
+        }
+
+
+def confidence(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """How concentrated a landmark's marginals are.
+
+    1 when each marginal is a single row or column, 0 when both are uniform: 1
+    minus the mean of their entropies over the largest entropy possible. Not in
+    the paper.
+
+    Args:
+        rows: `[B, H, K]`, a distribution over H.
+        columns: `[B, W, K]`, a distribution over W.
+
+    Returns:
+        `[B, K]` in [0, 1].
+    """
+
+    def concentration(distribution):
+        count = tf.cast(tf.shape(distribution)[1], distribution.dtype)
+        entropy = -tf.reduce_sum(
+            tf.math.xlogy(distribution, distribution), axis=1
+        )
+        return 1.0 - entropy / tf.math.log(count)
+
+    return (concentration(rows) + concentration(columns)) / 2.0
