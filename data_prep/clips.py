@@ -37,12 +37,21 @@ class BrokenFiles:
             self.paths.append(str(path))
 
 
+def num_rows(num_keypoints: int) -> int:
+    """Rows of `keypoints`: at least one, of NaN if there are no keypoints.
+
+    TensorFlow 2.15 kills the process (a division by zero in its parser) when
+    it reads a sequence of tensors without elements.
+    """
+    return max(1, num_keypoints)
+
+
 def features(num_keypoints: int) -> tfds.features.FeaturesDict:
     """The features of a clip.
 
-    `keypoints` are float32 `[num_keypoints, 2]`, (y, x), in pixels of the
-    stored image (0 = centre of the first pixel), NaN where missing. `index` is
-    the frame's position in its video, 0 for stills.
+    `keypoints` are float32 `[num_rows(num_keypoints), 2]`, (y, x), in pixels of
+    the stored image (0 = centre of the first pixel), NaN where missing. `index`
+    is the frame's position in its video, 0 for stills.
     """
     return tfds.features.FeaturesDict(
         {
@@ -52,7 +61,7 @@ def features(num_keypoints: int) -> tfds.features.FeaturesDict:
                     "image": tfds.features.Image(shape=(None, None, 3)),
                     "index": np.int64,
                     "keypoints": tfds.features.Tensor(
-                        shape=(num_keypoints, 2), dtype=np.float32
+                        shape=(num_rows(num_keypoints), 2), dtype=np.float32
                     ),
                 }
             ),
@@ -95,7 +104,7 @@ def still(clip_id: str, image: bytes, keypoints: np.ndarray) -> dict:
     Args:
         clip_id: unique in its split.
         image: encoded JPEG or PNG, stored as it is.
-        keypoints: float `[P, 2]`, (y, x), pixels of `image`.
+        keypoints: float `[rows, 2]`, see `features`.
     """
     frame = {
         "image": io.BytesIO(image),

@@ -12,6 +12,7 @@ from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep import clips
+from data_prep import workers
 from data_prep.puppets import render
 
 NUM_CLIPS = {"train": 1_700, "val": 100, "test": 200}
@@ -74,7 +75,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             _encoded_clip, self._seed, list(NUM_CLIPS).index(split)
         )
         with concurrent.futures.ProcessPoolExecutor(
-            os.cpu_count(), multiprocessing.get_context("spawn")
+            os.cpu_count(),
+            multiprocessing.get_context("spawn"),
+            initializer=workers.initialize,
         ) as pool:
             drawn = pool.map(draw, range(count), chunksize=8)
             for clip, (images, joints) in enumerate(drawn):

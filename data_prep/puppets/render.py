@@ -293,10 +293,10 @@ def _sample(
 def _crop(
     background: np.ndarray, offset: np.ndarray, image_size: int
 ) -> np.ndarray:
-    """A window of 128 pixels whose corner moves by `offset` x 12 pixels."""
+    """A window of 128 pixels whose corner moves by `offset` x 3 pixels."""
     pixel = IMAGE_SIZE / image_size
     ticks = (np.arange(image_size) + 0.5) * pixel
-    corner = 4.0 + 12.0 * offset
+    corner = 8.0 + 3.0 * offset
     return _sample(background, corner[0] + ticks, corner[1] + ticks)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tflm import configs
+from tflm import errors
 from tflm.data import shards as shards_lib
 from tflm.data import views
 from tflm.data import warps
@@ -33,7 +34,7 @@ def train_batches(
         `mask`, float32 `[B, S, S, 1]`: how much each target pixel counts.
 
     Raises:
-        ValueError: if video pairs are asked for and the clips have none.
+        errors.UserError: if video pairs are asked for and the clips have none.
     """
     seed = tf.random.fold_in(
         tf.constant([config.train.seed, 0], tf.int32), first_step
@@ -44,7 +45,7 @@ def train_batches(
         has_pair = _has_pair(config.data)
         seen = frames.take(_CHECKED_CLIPS).filter(has_pair).take(1)
         if not list(seen.as_numpy_iterator()):
-            raise ValueError(
+            raise errors.UserError(
                 f"no clip of {config.data.dataset} has two frames"
                 f" {config.data.min_gap} to {config.data.max_gap} apart; for"
                 " stills use --set data.pairs=tps"

@@ -6,6 +6,8 @@ import pathlib
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tflm import errors
+
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
@@ -21,7 +23,7 @@ class Shards:
         """Clips of a role's split.
 
         Raises:
-            ValueError: if the dataset has no split for `role`, or it is empty.
+            errors.UserError: if there is no split for `role`, or it is empty.
         """
         split = self.splits.get(role)
         count = (
@@ -30,7 +32,7 @@ class Shards:
             else 0
         )
         if not count:
-            raise ValueError(
+            raise errors.UserError(
                 f"dataset {self.builder.name} has no {role} images; it has"
                 f" {', '.join(self.splits)}"
             )

@@ -27,7 +27,7 @@ def stills(
         string `[B]`.
 
     Raises:
-        ValueError: if the dataset has no images for `role`.
+        errors.UserError: if the dataset has no images for `role`.
     """
 
     def view(frame):

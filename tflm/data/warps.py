@@ -107,7 +107,7 @@ def border_mask(image_size: int) -> np.ndarray:
     Source: released code.
     """
     margin, ramp = round(image_size * 10 / 128), round(image_size * 20 / 128)
-    rise = 0.5 + 0.5 * np.tanh(np.linspace(-1.0, 1.0, ramp) / 0.4)
+    rise = 0.5 + 0.5 * np.tanh(coords.axis(ramp) / 0.4)
     plateau = np.ones(image_size - 2 * (margin + ramp))
     nothing = np.zeros(margin)
     profile = np.concatenate([nothing, rise, plateau, rise[::-1], nothing])

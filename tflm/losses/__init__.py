@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tflm import configs
+from tflm import errors
 from tflm.losses import reconstruction
 
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -14,10 +15,10 @@ def from_config(config: configs.LossConfig) -> Loss:
     """The loss of (target, prediction, mask) that a config names.
 
     Raises:
-        ValueError: if the loss needs a loss network.
+        errors.UserError: if the loss needs a loss network.
     """
     if config.name == "perceptual":
-        raise ValueError(
+        raise errors.UserError(
             "loss.name=perceptual needs the weights of a loss network, which"
             " this version cannot load; use --set loss.name=l2"
         )

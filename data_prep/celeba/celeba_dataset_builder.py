@@ -1,0 +1,223 @@
+"""CelebA faces with the five keypoints of MAFL; see README.md."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import itertools
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import clips
+
+KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+IMAGES = "img_align_celeba"
+LANDMARKS = "list_landmarks_align_celeba.txt"
+PARTITION = "list_eval_partition.txt"
+MAFL_TRAIN = "MAFL/training.txt"
+MAFL_TEST = "MAFL/testing.txt"
+# Pairs of splits that may show the same image: the landmarks are learned on
+# `train` without labels, the regressor on `mafl_train` with them.
+MAY_SHARE = {"train", "mafl_train"}
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """One clip per face: the original JPEG and its keypoints.
+
+    Args:
+        skip_broken: leave images out that are missing or do not decode, and
+            list them in `broken`, instead of stopping at the first.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"the folder that holds {IMAGES}/, {LANDMARKS} and {PARTITION} of"
+        " CelebA (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) and the"
+        f" lists {MAFL_TRAIN} and {MAFL_TEST}"
+        " (https://github.com/zhzhanp/TCDCN-face-alignment)"
+    )
+
+    def __init__(self, *, skip_broken: bool = False, **kwargs):
+        self.broken = clips.BrokenFiles(skip_broken)
+        self.num_clips: dict[str, int] = {}  # Per split, once it is known.
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Aligned celebrity faces with five keypoints.",
+            homepage="http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+            features=clips.features(len(KEYPOINTS)),
+            metadata=clips.metadata(
+                keypoint_names=KEYPOINTS,
+                left_right_swaps=[(0, 1), (3, 4)],
+                normalizing_pair=(0, 1),
+                splits={
+                    "train": "train",
+                    "val": "val",
+                    "regression_train": "mafl_train",
+                    "regression_test": "mafl_test",
+                },
+                raw_dir=None,
+            ),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        raw_dir = pathlib.Path(dl_manager.manual_dir)
+        if not (raw_dir / IMAGES).is_dir():
+            raise clips.RawDataError(
+                f"{raw_dir / IMAGES} is missing; unpack {IMAGES}.zip of CelebA"
+                " there"
+            )
+        keypoints = _read_keypoints(raw_dir / LANDMARKS)
+        splits = _read_splits(raw_dir)
+        for split in ("mafl_train", "mafl_test"):
+            if keypoints.keys().isdisjoint(splits[split]):
+                raise clips.RawDataError(
+                    f"{raw_dir / LANDMARKS} has no row for any image of"
+                    f" {split}; fetch the whole file from CelebA"
+                )
+        self.num_clips = {split: len(names) for split, names in splits.items()}
+        return {
+            split: self._generate_examples(raw_dir / IMAGES, names, keypoints)
+            for split, names in splits.items()
+        }
+
+    def _generate_examples(
+        self,
+        image_dir: pathlib.Path,
+        names: Sequence[str],
+        keypoints: dict[str, np.ndarray],
+    ) -> Iterator[tuple[str, dict]]:
+        missing = np.full([len(KEYPOINTS), 2], np.nan, np.float32)
+        for name in names:
+            try:
+                image, _ = clips.read_image(image_dir / name)
+            except clips.RawDataError as error:
+                self.broken.stop_or_skip(image_dir / name, error)
+                continue
+            yield name, clips.still(name, image, keypoints.get(name, missing))
+
+
+def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
+    """Maps split to image names.
+
+    Raises:
+        RawDataError: if a list is missing, malformed or without images, or if
+            an image that is held out is trained on as well.
+    """
+    mafl = _read_names(raw_dir / MAFL_TRAIN)
+    num_val = max(1, len(mafl) // 10)
+    held_out = {
+        "val": mafl[-num_val:],
+        "mafl_test": _read_names(raw_dir / MAFL_TEST),
+    }
+    excluded = {*held_out["val"], *held_out["mafl_test"]}
+    partition = _read_partition(raw_dir / PARTITION)
+    splits = {
+        "train": [name for name in partition if name not in excluded],
+        "mafl_train": mafl[:-num_val],
+        **held_out,
+    }
+    for split, names in splits.items():
+        if not names:
+            raise clips.RawDataError(
+                f"no image is left for split {split}; {raw_dir / PARTITION} or"
+                f" {raw_dir / MAFL_TRAIN} is too short: fetch it again"
+            )
+    for first, second in itertools.combinations(splits, 2):
+        shared = sorted(set(splits[first]) & set(splits[second]))
+        if shared and {first, second} != MAY_SHARE:
+            raise clips.RawDataError(
+                f"{len(shared)} images are in both {first} and {second}, e.g."
+                f" {shared[0]}; take them out of one of"
+                f" {raw_dir / MAFL_TRAIN} and {raw_dir / MAFL_TEST}"
+            )
+    return splits
+
+
+def _read_names(path: pathlib.Path) -> list[str]:
+    """Image names, one a line, in the order of the file."""
+    rows = _read_rows(path, num_values=0)
+    if not rows:
+        raise clips.RawDataError(f"{path} is empty; fetch it again")
+    return list(rows)
+
+
+def _read_partition(path: pathlib.Path) -> list[str]:
+    """Names of the images of partition 0, which CelebA trains on."""
+    names = []
+    for name, (number, (value,)) in _read_rows(path, num_values=1).items():
+        if value not in ("0", "1", "2"):
+            raise clips.RawDataError(
+                f"{path}, line {number}: the partition must be 0, 1 or 2, got"
+                f" {value!r}; fetch the file again, or correct the line"
+            )
+        if value == "0":
+            names.append(name)
+    return names
+
+
+def _read_keypoints(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Maps image name to float32 `[5, 2]`, (y, x), pixels.
+
+    The file stores x before y. Its integers are taken to count from 0 at the
+    centre of the first pixel; CelebA does not say so, and if it counts from 1
+    all points are off by the same pixel in y and in x.
+    """
+    keypoints = {}
+    rows = _read_rows(path, num_values=2 * len(KEYPOINTS), num_header_lines=2)
+    for name, (number, values) in rows.items():
+        try:
+            xy = np.array(values, np.float32).reshape(len(KEYPOINTS), 2)
+        except ValueError:
+            xy = np.array(np.nan)
+        if not np.isfinite(xy).all():
+            raise clips.RawDataError(
+                f"{path}, line {number}: {' '.join([name, *values])!r} must be"
+                f" an image name and {2 * len(KEYPOINTS)} numbers; correct or"
+                " remove the line"
+            )
+        keypoints[name] = xy[:, ::-1]
+    return keypoints
+
+
+def _read_rows(
+    path: pathlib.Path, num_values: int, num_header_lines: int = 0
+) -> dict[str, tuple[int, list[str]]]:
+    """Reads a table of CelebA: an image name and its values in each line.
+
+    Returns:
+        Image name to (line number from 1, values), in the order of the file.
+
+    Raises:
+        RawDataError: if the file is missing, a line has another number of
+            values, or an image has two lines.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        raise clips.RawDataError(
+            f"{path} is missing; it comes with CelebA"
+            " (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) or, if in"
+            " MAFL/, with https://github.com/zhzhanp/TCDCN-face-alignment"
+        ) from None
+    rows = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if number <= num_header_lines or not words:
+            continue
+        name, *values = words
+        if len(values) != num_values:
+            raise clips.RawDataError(
+                f"{path}, line {number}: {line.strip()!r} must be an image"
+                f" name and {num_values} values; correct or remove the line"
+            )
+        if name in rows:
+            raise clips.RawDataError(
+                f"{path}, line {number}: {name} is also in line"
+                f" {rows[name][0]}; remove one of them"
+            )
+        rows[name] = (number, values)
+    return rows

@@ -1,0 +1,142 @@
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import build
+from data_prep import clips
+from data_prep.celeba import celeba_dataset_builder
+
+DUMMY_DATA = pathlib.Path(celeba_dataset_builder.__file__).parent / "dummy_data"
+LANDMARKS = celeba_dataset_builder.LANDMARKS
+
+
+class CelebaBuilderTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = celeba_dataset_builder.Builder
+    # Of 5 MAFL training, 2 MAFL test, 3 unlabelled images; 1 is partition 1.
+    SPLITS = {"train": 7, "mafl_train": 4, "val": 1, "mafl_test": 2}
+    OVERLAPPING_SPLITS = ["train", "mafl_train"]
+
+
+class CelebaTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.root = pathlib.Path(
+            self.enter_context(tempfile.TemporaryDirectory())
+        )
+        self.raw_dir = self.root / "raw"
+        shutil.copytree(DUMMY_DATA, self.raw_dir)
+
+    def _build(self, skip_broken=False) -> build.Built:
+        return build.build(
+            "celeba",
+            str(self.raw_dir),
+            str(self.root / "data"),
+            skip_broken,
+            {},
+        )
+
+    def _read(self, split: str) -> dict[str, dict]:
+        """Maps clip id to the clip's only frame."""
+        builder = tfds.builder_from_directory(self._build().path)
+        found = {}
+        for clip in tfds.as_numpy(builder.as_dataset(split)):
+            frames = clip["frames"]
+            self.assertLen(frames["index"], 1)
+            found[clip["clip_id"].decode()] = {
+                name: values[0] for name, values in frames.items()
+            }
+        return found
+
+    def _replace(self, path: str, old: str, new: str) -> None:
+        path = self.raw_dir / path
+        text = path.read_text()
+        self.assertIn(old, text)
+        path.write_text(text.replace(old, new))
+
+    def test_keypoints_are_where_the_red_dots_are(self):
+        for name, frame in self._read("mafl_test").items():
+            red, green, _ = np.moveaxis(frame["image"].astype(int), -1, 0)
+            for y, x in frame["keypoints"].astype(int):
+                with self.subTest(f"{name} {y} {x}"):
+                    self.assertGreater(red[y, x] - green[y, x], 150)
+
+    def test_keypoints_are_y_x_of_the_file(self):
+        line = (self.raw_dir / LANDMARKS).read_text().splitlines()[2]
+        name, x, y, *_ = line.split()
+
+        keypoints = self._read("train")[name]["keypoints"]
+
+        np.testing.assert_array_equal(keypoints[0], [int(y), int(x)])
+
+    def test_images_without_a_row_have_no_annotation(self):
+        train = self._read("train")
+
+        self.assertTrue(np.isnan(train["000008.jpg"]["keypoints"]).all())
+        self.assertFalse(np.isnan(train["000001.jpg"]["keypoints"]).any())
+
+    def test_who_is_in_which_split(self):
+        mafl_train = {f"{n:06d}.jpg" for n in range(1, 5)}
+        unlabelled = {f"{n:06d}.jpg" for n in range(8, 11)}
+
+        self.assertCountEqual(self._read("train"), mafl_train | unlabelled)
+        self.assertCountEqual(self._read("mafl_train"), mafl_train)
+        self.assertCountEqual(self._read("val"), ["000005.jpg"])
+        self.assertCountEqual(
+            self._read("mafl_test"), ["000006.jpg", "000007.jpg"]
+        )
+
+    def test_jpeg_bytes_are_stored_unchanged(self):
+        builder = tfds.builder_from_directory(self._build().path)
+        decoders = {"frames": {"image": tfds.decode.SkipDecoding()}}
+        for clip in tfds.as_numpy(
+            builder.as_dataset("train", decoders=decoders)
+        ):
+            name = clip["clip_id"].decode()
+            original = self.raw_dir / "img_align_celeba" / name
+            self.assertEqual(
+                clip["frames"]["image"][0], original.read_bytes(), name
+            )
+
+    def test_an_image_in_both_mafl_lists_is_an_error(self):
+        self._replace("MAFL/training.txt", "000002.jpg", "000006.jpg")
+        with self.assertRaisesRegex(
+            clips.RawDataError, "1 images .*mafl_train and mafl_test.*000006"
+        ):
+            self._build()
+
+    def test_no_keypoints_in_a_mafl_split_is_an_error(self):
+        path = self.raw_dir / LANDMARKS
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:7], ""]))  # Of images 1 to 5.
+        with self.assertRaisesRegex(clips.RawDataError, "mafl_test"):
+            self._build()
+
+    def test_row_with_a_missing_value_names_file_and_line(self):
+        path = self.raw_dir / LANDMARKS
+        lines = path.read_text().splitlines()
+        lines[3] = lines[3].rsplit(" ", 1)[0]
+        path.write_text("\n".join(lines))
+        with self.assertRaisesRegex(
+            clips.RawDataError, f"{LANDMARKS}, line 4: '000002.jpg "
+        ):
+            self._build()
+
+    def test_absent_image_is_named_or_skipped(self):
+        (self.raw_dir / "img_align_celeba/000003.jpg").unlink()
+        with self.assertRaisesRegex(clips.RawDataError, "000003.jpg.*missing"):
+            self._build()
+
+        built = self._build(skip_broken=True)
+
+        # Image 3 is in train and in mafl_train, and counts once.
+        self.assertLen(built.skipped, 1)
+        self.assertEqual(built.num_clips["train"], 6)
+        self.assertEqual(built.num_clips["mafl_train"], 3)
+
+
+if __name__ == "__main__":
+    tfds.testing.test_main()

@@ -1,0 +1,77 @@
+"""The dependency rules of the layout, enforced."""
+
+import ast
+import pathlib
+
+from absl.testing import absltest
+
+ROOT = pathlib.Path(__file__).parents[1]
+# Rooms of tflm in the order that data flows; one imports only from those
+# before it.
+ROOMS = (
+    "errors",
+    "command_line",
+    "configs",
+    "coords",
+    "data",
+    "models",
+    "losses",
+    "training",
+    "evaluation",
+    "serving",
+)
+
+
+def _imported(path: pathlib.Path) -> set[str]:
+    """Full names of the modules (or their members) that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _packages(path: pathlib.Path) -> set[str]:
+    return {name.split(".")[0] for name in _imported(path)}
+
+
+class ImportsTest(absltest.TestCase):
+    def test_rooms_import_only_from_rooms_before_them(self):
+        for path in (ROOT / "tflm").rglob("*.py"):
+            room = path.relative_to(ROOT / "tflm").parts[0].removesuffix(".py")
+            if room == "__init__":
+                continue
+            allowed = set(ROOMS[: ROOMS.index(room) + 1])
+            imported = {
+                name.split(".")[1]
+                for name in _imported(path)
+                if name.startswith("tflm.")
+            }
+            with self.subTest(str(path)):
+                self.assertLessEqual(imported, allowed)
+
+    def test_data_prep_and_tflm_meet_on_disk_only(self):
+        for package, other in (("tflm", "data_prep"), ("data_prep", "tflm")):
+            for path in (ROOT / package).rglob("*.py"):
+                with self.subTest(str(path)):
+                    self.assertNotIn(other, _packages(path))
+
+    def test_tensorflow_addons_is_imported_by_the_warps_alone(self):
+        users = [
+            str(path.relative_to(ROOT))
+            for folder in ("tflm", "data_prep")
+            for path in (ROOT / folder).rglob("*.py")
+            if "tensorflow_addons" in _packages(path)
+        ]
+        self.assertEqual(users, ["tflm/data/warps.py"])
+
+    def test_configs_import_no_tensorflow(self):
+        packages = _packages(ROOT / "tflm" / "configs.py")
+        self.assertNotIn("tensorflow", packages)
+
+
+if __name__ == "__main__":
+    absltest.main()

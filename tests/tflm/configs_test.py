@@ -1,0 +1,62 @@
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tflm import configs
+
+
+class ConfigsTest(parameterized.TestCase):
+    @parameterized.parameters(*configs.PRESETS)
+    def test_json_round_trip(self, name):
+        config = configs.PRESETS[name]
+        self.assertEqual(configs.from_json(configs.to_json(config)), config)
+
+    def test_override_replaces_one_field(self):
+        old = configs.PRESETS["celeba"]
+        new = configs.override(old, ["model.num_landmarks=10"])
+        self.assertEqual(
+            configs.differences(old, new),
+            ["model.num_landmarks is 30, now 10"],
+        )
+
+    def test_an_int_serves_as_a_float(self):
+        config = configs.override(configs.Config(), ["train.clip_norm=2"])
+        self.assertIsInstance(config.train.clip_norm, float)
+
+    @parameterized.parameters(
+        ("model.landmarks=3", "no such setting: 'model.landmarks'"),
+        ("models.num_landmarks=3", "no such setting: 'models.num_landmarks'"),
+        ("num_landmarks=3", "no such setting: 'num_landmarks'"),
+        ("model.num_landmarks=ten", "model.num_landmarks is int, got 'ten'"),
+        ("model.num_landmarks=1.5", "model.num_landmarks is int, got '1.5'"),
+        ("train.clip_norm=True", "train.clip_norm is float, got 'True'"),
+        ("model.num_landmarks", "model.num_landmarks needs a value"),
+        (
+            "model.image_size=100",
+            "image_size must be one of 32, 64, 128, 256; got 100",
+        ),
+        (
+            "model.image_size=48",
+            "image_size must be one of 32, 64, 128, 256; got 48",
+        ),
+        ("model.heatmap_sigma=0", "heatmap_sigma must be positive, got 0.0"),
+        ("train.clip=both", "clip must be one of global, per_variable, none"),
+        ("data.max_gap=0", "max_gap must be at least min_gap"),
+    )
+    def test_a_bad_override_names_the_setting(self, assignment, message):
+        with self.assertRaisesRegex(ValueError, message):
+            configs.override(configs.Config(), [assignment])
+
+    @parameterized.parameters(
+        ("{", "Expecting property name"),
+        ('{"modell": {}}', "unknown sections: \\['modell'\\]"),
+        ('{"model": {"size": 3}}', "unexpected keyword argument 'size'"),
+        ('{"model": {"image_size": 3}}', "image_size must be one of"),
+        ("[]", ""),
+    )
+    def test_a_bad_file_raises_value_error(self, text, message):
+        with self.assertRaisesRegex(ValueError, message):
+            configs.from_json(text)
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,112 @@
+import itertools
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tests import tiny_shards
+from tflm import configs
+from tflm import errors
+from tflm.data import pairs
+from tflm.data import stills
+
+VIDEO = configs.override(
+    configs.PRESETS["puppets"],
+    ["model.image_size=32", "train.batch_size=4", "data.shuffle_buffer=12"],
+)
+STILLS = configs.override(
+    configs.PRESETS["celeba"],
+    [
+        "data.dataset=puppets",
+        "model.image_size=32",
+        "train.batch_size=4",
+        "data.shuffle_buffer=12",
+    ],
+)
+
+
+def _batches(config, num, first_step=0):
+    dataset = pairs.train_batches(config, tiny_shards.puppets(), first_step)
+    return list(itertools.islice(dataset.as_numpy_iterator(), num))
+
+
+def _frames() -> dict[str, np.ndarray]:
+    """All training frames by clip: `[8, 32, 32, 3]`."""
+    frames = {}
+    for batch in stills.stills(VIDEO, tiny_shards.puppets(), "train"):
+        for clip_id, image in zip(batch["clip_id"].numpy(), batch["image"]):
+            frames.setdefault(clip_id, []).append(image.numpy())
+    return {clip_id: np.stack(images) for clip_id, images in frames.items()}
+
+
+class PairsTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.named_parameters(("video", VIDEO), ("stills", STILLS))
+    def test_the_same_seed_gives_the_same_batches(self, config):
+        for first, second in zip(_batches(config, 3), _batches(config, 3)):
+            self.assertAllEqual(first["source"], second["source"])
+            self.assertAllEqual(first["target"], second["target"])
+            self.assertAllEqual(first["mask"], second["mask"])
+
+    @parameterized.parameters((1, 1), (3, 4), (7, 7))
+    def test_video_pairs_are_of_one_clip_and_the_gap_apart(self, low, high):
+        config = configs.override(
+            VIDEO, [f"data.min_gap={low}", f"data.max_gap={high}"]
+        )
+        clips = _frames()
+        gaps = set()
+        for batch in _batches(config, 6):
+            for source, target in zip(batch["source"], batch["target"]):
+                places = [
+                    (clip_id, source_at, target_at)
+                    for clip_id, frames in clips.items()
+                    for source_at in np.flatnonzero(
+                        (frames == source).all((1, 2, 3))
+                    )
+                    for target_at in np.flatnonzero(
+                        (frames == target).all((1, 2, 3))
+                    )
+                ]
+                self.assertLen(places, 1)
+                gaps.add(abs(places[0][1] - places[0][2]))
+        self.assertEqual(gaps, set(range(low, high + 1)))
+
+    def test_video_pairs_count_every_pixel(self):
+        self.assertAllEqual(
+            _batches(VIDEO, 1)[0]["mask"], np.ones([4, 32, 32, 1])
+        )
+
+    def test_a_gap_that_no_clip_has_is_named(self):
+        config = configs.override(VIDEO, ["data.min_gap=8"])
+        with self.assertRaisesRegex(errors.UserError, "8 to 1000000 apart"):
+            pairs.train_batches(config, tiny_shards.puppets())
+
+    def test_stills_without_warp_are_their_own_pair(self):
+        nothing = [
+            f"{side}_warp.{part}=0"
+            for side in ("target", "source")
+            for part in (
+                "rotation",
+                "scale",
+                "translation",
+                "bend_all",
+                "bend_half",
+            )
+        ]
+        batch = _batches(configs.override(STILLS, nothing), 1)[0]
+        self.assertAllEqual(batch["source"], batch["target"])
+
+    def test_warped_pairs_differ_and_leave_the_border_out(self):
+        batch = _batches(STILLS, 1)[0]
+        self.assertNotAllClose(batch["source"], batch["target"], atol=0.1)
+        self.assertLess(batch["mask"][:, 0].max(), 1.0)
+        self.assertGreater(batch["mask"][:, 16, 16].min(), 0.9)
+        for name in ("source", "target", "mask"):
+            self.assertAllInRange(batch[name], -1e-5, 1 + 1e-5)
+
+    def test_another_first_step_gives_other_batches(self):
+        first, later = _batches(VIDEO, 1)[0], _batches(VIDEO, 1, 5)[0]
+        self.assertNotAllEqual(first["target"], later["target"])
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,56 @@
+import collections
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep.puppets import render
+from tests import tiny_shards
+from tflm import configs
+from tflm import coords
+from tflm import errors
+from tflm.data import shards
+from tflm.data import stills
+
+
+class ShardsTest(tf.test.TestCase):
+    def test_facts_come_from_the_metadata(self):
+        opened = tiny_shards.puppets()
+        self.assertEqual(opened.keypoint_names, render.JOINTS)
+        self.assertEqual(opened.left_right_swaps, render.LEFT_RIGHT_SWAPS)
+        self.assertIsNone(opened.normalizing_pair)
+        self.assertEqual(opened.num_clips("regression_test"), 4)
+
+    def test_missing_shards_name_the_command(self):
+        with self.assertRaisesRegex(
+            FileNotFoundError,
+            "python -m data_prep --dataset=celeba --data_dir=/nowhere",
+        ):
+            shards.open_shards("/nowhere", "celeba")
+
+    def test_an_unknown_role_is_named(self):
+        with self.assertRaisesRegex(errors.UserError, "no pose images"):
+            tiny_shards.puppets().clips("pose")
+
+    def test_stills_are_all_frames_with_their_own_keypoints(self):
+        config = configs.override(
+            configs.PRESETS["puppets"], ["model.image_size=128"]
+        )
+        opened = tiny_shards.puppets()
+        batches = list(stills.stills(config, opened, "regression_test", 5))
+        ids = np.concatenate([batch["clip_id"] for batch in batches])
+        counts = collections.Counter(ids.tolist())
+        self.assertEqual(set(counts.values()), {8})
+        self.assertLen(counts, 4)
+        # The test split's seeds end in (2, clip), see the builder.
+        clip = int(ids[0].decode().rpartition("_")[2])
+        images, joints = render.render_clip((0, 2, clip), 8)
+        self.assertAllClose(batches[0]["image"][0], images[0] / 255.0, atol=0.1)
+        self.assertAllClose(
+            coords.to_pixels(batches[0]["keypoints"], (128, 128)),
+            joints[:5],
+            atol=1e-3,
+        )
+
+
+if __name__ == "__main__":
+    tf.test.main()

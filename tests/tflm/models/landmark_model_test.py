@@ -1,0 +1,123 @@
+from absl.testing import parameterized
+import numpy as np
+import tensorflow as tf
+
+from tflm import configs
+from tflm.models import encoders
+from tflm.models import generator
+from tflm.models import landmark_model
+
+TINY = configs.ModelConfig(image_size=32, num_filters=4, num_landmarks=3)
+FLOAT32 = tf.keras.mixed_precision.Policy("float32")
+
+
+def _images(seed: int, size: int = 32) -> tf.Tensor:
+    return tf.random.stateless_uniform([2, size, size, 3], seed=(seed, 0))
+
+
+class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
+    @parameterized.parameters(
+        (32, [32, 64]),
+        (64, [32, 64, 128]),
+        (128, [32, 64, 128, 256]),
+        (256, [32, 64, 128, 256, 512]),
+    )
+    def test_encoder_has_the_blocks_of_the_paper(self, size, filters):
+        model = encoders.encoder(size, 32, name="encoder", dtype=FLOAT32)
+        convs = [
+            layer
+            for layer in model.layers
+            if isinstance(layer, tf.keras.layers.Conv2D)
+        ]
+        self.assertEqual(
+            [conv.filters for conv in convs],
+            [count for count in filters for _ in range(2)],
+        )
+        self.assertEqual(convs[0].kernel_size, (7, 7))
+        self.assertEqual(
+            [conv.strides[0] for conv in convs],
+            [1, 1] + [2, 1] * (len(filters) - 1),
+        )
+        self.assertEqual(model.output_shape, (None, 16, 16, filters[-1]))
+
+    def test_generator_has_the_channels_of_the_paper(self):
+        model = generator.generator(128, 32, 30, name="g", dtype=FLOAT32)
+        filters = [
+            layer.filters
+            for layer in model.layers
+            if isinstance(layer, tf.keras.layers.Conv2D)
+        ]
+        self.assertEqual(filters, [256, 256, 128, 128, 64, 64, 32, 32, 3])
+        self.assertEqual(model.output_shape, (None, 128, 128, 3))
+
+    def test_reconstruction_sees_the_target_through_the_landmarks_only(self):
+        model = landmark_model.LandmarkModel(TINY)
+        source, first, second = _images(1), _images(2), _images(3)
+        scores = model.detector(first)
+        frozen, _ = model.bottleneck(scores)
+
+        class Fixed(tf.keras.layers.Layer):
+            def call(self, images):
+                return tf.zeros_like(images[:, ::2, ::2]) + scores
+
+        model.detector = Fixed()
+        outputs = [model((source, target)) for target in (first, second)]
+        self.assertAllClose(outputs[0]["landmarks"], frozen)
+        self.assertAllClose(
+            outputs[0]["reconstruction"], outputs[1]["reconstruction"]
+        )
+
+    def test_every_weight_gets_a_gradient(self):
+        model = landmark_model.LandmarkModel(TINY)
+        with tf.GradientTape() as tape:
+            outputs = model((_images(1), _images(2)), training=True)
+            loss = tf.reduce_mean((outputs["reconstruction"] - 0.5) ** 2)
+        for weight, gradient in zip(
+            model.trainable_variables,
+            tape.gradient(loss, model.trainable_variables),
+        ):
+            with self.subTest(weight.name):
+                self.assertIsNotNone(gradient)
+                self.assertGreater(tf.norm(gradient), 0.0)
+
+    def test_bfloat16_keeps_variables_and_points_in_float32(self):
+        model = landmark_model.LandmarkModel(TINY, "bfloat16")
+        outputs = model((_images(1), _images(2)), training=True)
+        for name in ("reconstruction", "landmarks", "heatmaps"):
+            self.assertEqual(outputs[name].dtype, tf.float32)
+        for variable in model.variables:
+            self.assertEqual(variable.dtype, tf.float32)
+        conv = model.detector.get_layer("block1_conv1")
+        self.assertEqual(conv.compute_dtype, "bfloat16")
+
+    def test_detect_agrees_with_call(self):
+        model = landmark_model.LandmarkModel(TINY)
+        images = _images(2)
+        found = model.detect(images)
+        outputs = model((_images(1), images), training=False)
+        self.assertAllClose(found["landmarks"], outputs["landmarks"])
+        ones = np.ones([2, 3])
+        for name in ("row_marginals", "column_marginals"):
+            self.assertAllClose(tf.reduce_sum(found[name], axis=1), ones)
+
+    def test_confidence_by_hand(self):
+        certain = np.zeros([1, 16, 1], np.float32)
+        certain[0, 3, 0] = 1.0
+        uniform = np.full([1, 16, 1], 1 / 16, np.float32)
+        four = np.zeros([1, 16, 1], np.float32)
+        four[0, :4, 0] = 0.25  # Half of the entropy of 16.
+        for rows, columns, expected in (
+            (certain, certain, 1.0),
+            (uniform, uniform, 0.0),
+            (certain, uniform, 0.5),
+            (four, four, 0.5),
+        ):
+            self.assertAllClose(
+                landmark_model.confidence(rows, columns),
+                [[expected]],
+                atol=1e-6,
+            )
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,34 @@
+from absl.testing import absltest
+import numpy as np
+
+from tflm.training import pictures
+
+
+class PicturesTest(absltest.TestCase):
+    def test_colours_are_distinct(self):
+        colours = pictures.palette(50)
+        difference = np.abs(colours[:, None] - colours[None]).max(-1)
+        self.assertGreater((difference + np.eye(50)).min(), 0.02)
+
+    def test_a_spot_is_at_its_landmark_in_its_colour(self):
+        landmarks = np.array([[-1.0, 1.0], [0.5, -0.5]])
+        drawn = pictures.heatmap_overlay(np.zeros([41, 41, 3]), landmarks)
+        colours = pictures.palette(2)
+        np.testing.assert_allclose(drawn[0, 40], colours[0], atol=1e-4)
+        np.testing.assert_allclose(drawn[30, 10], colours[1], atol=1e-4)
+        np.testing.assert_allclose(drawn[20, 30], 0.0, atol=1e-4)
+
+    def test_a_row_is_source_target_reconstruction_landmarks(self):
+        source = np.full([2, 8, 8, 3], 0.2)
+        target, beyond = np.full([2, 8, 8, 3], 0.4), np.full([2, 8, 8, 3], 7.0)
+        grid = pictures.quadruplets(
+            source, target, beyond, np.full([2, 1, 2], 5.0)
+        )
+        self.assertEqual(grid.shape, (16, 32, 3))
+        np.testing.assert_allclose(
+            grid[12, [0, 8, 16, 24], 0], [0.2, 0.4, 1.0, 0.2], atol=1e-6
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,47 @@
+"""How the scripts start and how they fail. Import it before TensorFlow."""
+
+from collections.abc import Callable
+import logging
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Its start-up chatter.
+
+from absl import app  # noqa: E402
+from absl import logging as absl_logging  # noqa: E402
+
+from tflm import errors  # noqa: E402
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags, runs `main`, and exits with the status it returns.
+
+    What the user can mend ends in one line on stderr and status 1; anything
+    else is a bug and keeps its traceback.
+    """
+    script = pathlib.Path(sys.argv[0]).name
+
+    def guarded(argv: list[str]) -> int | None:
+        absl_logging.set_verbosity(absl_logging.ERROR)
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log = logging.getLogger("tflm")
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        try:
+            if len(argv) > 1:
+                raise errors.UserError(f"unexpected arguments: {argv[1:]}")
+            return main()
+        except (
+            errors.UserError,
+            FileNotFoundError,
+            FloatingPointError,
+            PermissionError,
+        ) as error:
+            print(f"{script}: {error}", file=sys.stderr)
+            return 1
+
+    app.run(guarded)

@@ -1,0 +1,162 @@
+"""Runs a trained model over a dataset."""
+
+import dataclasses
+import sys
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from tflm import configs
+from tflm.data import shards as shards_lib
+from tflm.data import stills
+from tflm.data import views
+from tflm.data import warps
+from tflm.models import landmark_model
+
+_WARP_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """Landmarks of N images beside their annotations, and M of the images."""
+
+    landmarks: np.ndarray  # float32 [N, K, 2], (y, x), normalised.
+    annotations: np.ndarray  # float32 [N, P, 2], likewise; NaN where missing.
+    images: np.ndarray  # float32 [M, S, S, 3] in [0, 1].
+    shown: np.ndarray  # int64 [M]: which of the N the images are.
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Pairs of images of one object in two geometries."""
+
+    source: np.ndarray  # float32 [N, S, S, 3] in [0, 1].
+    target: np.ndarray  # As `source`.
+    is_video: np.ndarray  # bool [N]: two frames; if not, two warps of a still.
+
+
+def detect(
+    model: landmark_model.LandmarkModel,
+    config: configs.Config,
+    shards: shards_lib.Shards,
+    role: str,
+    *,
+    num_shown: int = 0,
+    max_images: int | None = None,
+) -> Detections:
+    """Finds the landmarks of the images of a role, in their fixed order.
+
+    Args:
+        model: with trained weights.
+        config: that of the model.
+        shards: any dataset.
+        role: "train", "val", "regression_train" or "regression_test".
+        num_shown: images to keep, the first of as many clips.
+        max_images: stop at the end of the batch that reaches it.
+
+    Returns:
+        All landmarks and annotations, and the images kept.
+
+    Raises:
+        errors.UserError: if the dataset has no images for `role`.
+    """
+    size = config.model.image_size
+    find = tf.function(
+        lambda images: model.detect(images)["landmarks"],
+        input_signature=[tf.TensorSpec([None, size, size, 3])],
+    )
+    landmarks, annotations, kept, shown = [], [], [], []
+    seen: set[bytes] = set()
+    count = 0
+    with tqdm.tqdm(
+        desc=f"landmarks of {shards.builder.name}, {role}",
+        total=shards.num_clips(role),
+        unit="clip",
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+    ) as progress:
+        for batch in stills.stills(config, shards, role).as_numpy_iterator():
+            landmarks.append(find(batch["image"]).numpy())
+            annotations.append(batch["keypoints"])
+            for position, clip_id in enumerate(batch["clip_id"]):
+                if clip_id not in seen and len(shown) < num_shown:
+                    kept.append(batch["image"][position])
+                    shown.append(count + position)
+                seen.add(clip_id)
+            count += len(batch["clip_id"])
+            progress.update(len(seen) - progress.n)
+            if max_images is not None and count >= max_images:
+                break
+    return Detections(
+        np.concatenate(landmarks),
+        np.concatenate(annotations),
+        np.array(kept, np.float32).reshape(-1, size, size, 3),
+        np.array(shown, np.int64),
+    )
+
+
+def example_pairs(
+    config: configs.Config,
+    shards: shards_lib.Shards,
+    role: str,
+    num_pairs: int,
+) -> Pairs:
+    """Pairs of the first clips of a role; the same ones every time.
+
+    A clip of several frames gives its first frame as the source and as the
+    target the latest frame that `data.max_gap` allows. A still is warped
+    twice, as in training; if the config has no warps, as the released code
+    does.
+
+    Args:
+        config: sizes, gaps and warps.
+        shards: any dataset.
+        role: of the clips.
+        num_pairs: at most; fewer if there are fewer clips.
+
+    Returns:
+        The pairs, one per clip.
+
+    Raises:
+        errors.UserError: if the dataset has no images for `role`.
+    """
+    source, target, is_video = [], [], []
+    for number, clip in enumerate(shards.clips(role).take(num_pairs)):
+        frames = clip["frames"]
+        later = _later_frame(frames["index"].numpy(), config.data)
+        first = _view(frames["image"][0], config)
+        if later is None:
+            pair = _warped_twice(first, config, number)
+        else:
+            pair = first, _view(frames["image"][later], config)
+        source.append(pair[0].numpy())
+        target.append(pair[1].numpy())
+        is_video.append(later is not None)
+    return Pairs(np.stack(source), np.stack(target), np.array(is_video))
+
+
+def _view(encoded: tf.Tensor, config: configs.Config) -> tf.Tensor:
+    return views.square(shards_lib.decode(encoded), config)
+
+
+def _later_frame(index: np.ndarray, config: configs.DataConfig) -> int | None:
+    gaps = index - index[0]
+    allowed = (gaps >= config.min_gap) & (gaps <= config.max_gap)
+    return int(np.argmax(np.where(allowed, gaps, 0))) if allowed.any() else None
+
+
+def _warped_twice(
+    image: tf.Tensor, config: configs.Config, number: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    warp_configs = config.source_warp, config.target_warp
+    if warp_configs == (configs.NO_WARP,) * 2:
+        warp_configs = (
+            configs.RELEASED_SOURCE_WARP,
+            configs.RELEASED_TARGET_WARP,
+        )
+    source_warp, target_warp = (
+        warps.random_coefficients(warp, 1, tf.constant([_WARP_SEED, seed]))
+        for warp, seed in zip(warp_configs, (2 * number, 2 * number + 1))
+    )
+    target = warps.warp(image[None], target_warp)
+    return warps.warp(target, source_warp)[0], target[0]

@@ -1,0 +1,208 @@
+"""What a workdir holds; the only module that knows its file names.
+
+config.json         The experiment.
+checkpoints/        Weights, optimizer, loss scales; named by step.
+summaries/          TensorBoard events.
+eval/DATASET/       Written by evaluate.py.
+export/             Written by export.py.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import pathlib
+
+import tensorflow as tf
+
+from tflm import configs
+from tflm import errors
+
+_CONFIG, _LOCK, _PREFIX = "config.json", "lock", "step"
+_KEPT = 2  # Checkpoints.
+
+
+def summaries_dir(workdir: str) -> str:
+    """Where TensorBoard events go."""
+    return str(pathlib.Path(workdir) / "summaries")
+
+
+def evaluation_dir(workdir: str, dataset: str) -> pathlib.Path:
+    """Where evaluate.py writes what it finds on `dataset`."""
+    return pathlib.Path(workdir) / "eval" / dataset
+
+
+def export_dir(workdir: str) -> str:
+    """Where export.py writes unless told otherwise."""
+    return str(pathlib.Path(workdir) / "export")
+
+
+def newest_workdir(root: str = "runs") -> str:
+    """The run under `root` with the newest checkpoint.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    indices = list(pathlib.Path(root).glob(f"*/checkpoints/{_PREFIX}-*.index"))
+    if not indices:
+        raise FileNotFoundError(
+            f"no trained run under {root}; train one with python train.py, or"
+            " name its folder with --workdir"
+        )
+    newest = max(indices, key=lambda path: path.stat().st_mtime)
+    return str(newest.parents[1])
+
+
+@contextlib.contextmanager
+def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
+    """Makes `workdir` this process's and this config's own.
+
+    Raises:
+        errors.UserError: if another process trains in it, or it was made with
+            another config.
+    """
+    folder = pathlib.Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.UserError(
+                f"another process is training in {workdir}; stop it, or choose"
+                " another --workdir"
+            ) from None
+        if (folder / _CONFIG).exists():
+            if changed := configs.differences(load_config(workdir), config):
+                raise errors.UserError(
+                    f"{workdir} was made with other settings:"
+                    f" {'; '.join(changed)}; choose another --workdir, or"
+                    f" remove {workdir}"
+                )
+        else:
+            partial = folder / f"{_CONFIG}.partial"
+            partial.write_text(configs.to_json(config))
+            partial.rename(folder / _CONFIG)
+        yield
+
+
+def load_config(workdir: str) -> configs.Config:
+    """Reads the config of a run.
+
+    Raises:
+        FileNotFoundError: if the workdir has none.
+        errors.UserError: if it is damaged, or of another version of tflm.
+    """
+    path = pathlib.Path(workdir) / _CONFIG
+    try:
+        return configs.from_json(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{workdir} is not a run: it has no {_CONFIG}; train one with"
+            f" python train.py --workdir={workdir}"
+        ) from None
+    except ValueError as error:
+        raise errors.UserError(f"{path} cannot be read: {error}") from error
+
+
+def save(
+    workdir: str,
+    model: tf.keras.Model,
+    optimizer: tf.keras.optimizers.Optimizer,
+    loss: object,
+) -> None:
+    """Writes a checkpoint named by `optimizer.iterations`."""
+    folder = _checkpoint_dir(workdir)
+    step = int(optimizer.iterations)
+    _everything(model, optimizer, loss).write(str(folder / f"{_PREFIX}-{step}"))
+    for path in _checkpoints(workdir)[:-_KEPT]:
+        for file in folder.glob(f"{path.name}.*"):
+            file.unlink()
+
+
+def restore_or_initialize(
+    workdir: str,
+    model: tf.keras.Model,
+    optimizer: tf.keras.optimizers.Optimizer,
+    loss: object,
+) -> int:
+    """Loads all training state from the newest checkpoint, if there is one.
+
+    Returns:
+        The step to go on from; 0 without a checkpoint.
+
+    Raises:
+        errors.UserError: if the checkpoint is damaged or does not fit.
+    """
+    paths = _checkpoints(workdir)
+    if not paths:
+        return 0
+    optimizer.build(model.trainable_variables)
+    status = _restored(_everything(model, optimizer, loss), paths[-1])
+    try:
+        status.assert_consumed()
+    except AssertionError as error:
+        raise errors.UserError(_misfit(paths[-1])) from error
+    return int(optimizer.iterations)
+
+
+def restore_model(workdir: str, model: tf.keras.Model) -> int:
+    """Loads the newest weights into an already built `model`.
+
+    Returns:
+        The step they were saved at.
+
+    Raises:
+        FileNotFoundError: if the workdir has no checkpoint. (TensorFlow's own
+            `restore(None)` succeeds and leaves random weights.)
+        errors.UserError: if the checkpoint is damaged, or a variable of `model`
+            is not in it.
+    """
+    paths = _checkpoints(workdir)
+    if not paths:
+        raise FileNotFoundError(
+            f"no checkpoint in {workdir}; train one with python train.py"
+            f" --workdir={workdir}"
+        )
+    status = _restored(tf.train.Checkpoint(model=model), paths[-1])
+    try:
+        # The optimizer's variables are in the file and not wanted here.
+        status.assert_existing_objects_matched().expect_partial()
+    except AssertionError as error:
+        raise errors.UserError(_misfit(paths[-1])) from error
+    return _step(paths[-1])
+
+
+def _everything(model, optimizer, loss) -> tf.train.Checkpoint:
+    parts = {"model": model, "optimizer": optimizer}
+    if isinstance(loss, tf.Module):
+        parts["loss"] = loss
+    return tf.train.Checkpoint(**parts)
+
+
+def _restored(checkpoint: tf.train.Checkpoint, path: pathlib.Path):
+    try:
+        return checkpoint.read(str(path))
+    except (tf.errors.OpError, ValueError) as error:
+        raise errors.UserError(
+            f"checkpoint {path} is damaged; remove {path}.* to go back to the"
+            " one before it"
+        ) from error
+
+
+def _misfit(path: pathlib.Path) -> str:
+    return f"checkpoint {path} does not fit the model of its config.json"
+
+
+def _checkpoint_dir(workdir: str) -> pathlib.Path:
+    return pathlib.Path(workdir) / "checkpoints"
+
+
+def _checkpoints(workdir: str) -> list[pathlib.Path]:
+    """Complete checkpoints, oldest first, without the file ending."""
+    # TensorFlow writes the index last, so a save that was cut off has none.
+    indices = _checkpoint_dir(workdir).glob(f"{_PREFIX}-*.index")
+    paths = [index.with_suffix("") for index in indices]
+    return sorted(paths, key=_step)
+
+
+def _step(path: pathlib.Path) -> int:
+    return int(path.name.removeprefix(f"{_PREFIX}-"))

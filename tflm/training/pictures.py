@@ -1,0 +1,70 @@
+"""Pictures of what the model sees, as in the paper's figure 2."""
+
+import colorsys
+
+import numpy as np
+
+from tflm import coords
+
+_GOLDEN = 0.61803398875  # Steps of hue that never come near to each other.
+
+
+def palette(num_landmarks: int) -> np.ndarray:
+    """A fixed colour for each landmark, the same in every picture.
+
+    Returns:
+        float32 `[num_landmarks, 3]`, RGB in [0, 1].
+    """
+    colours = [
+        colorsys.hsv_to_rgb(
+            (index * _GOLDEN) % 1.0,
+            (1.0, 0.6)[index % 2],
+            (1.0, 1.0, 0.75)[index % 3],
+        )
+        for index in range(num_landmarks)
+    ]
+    return np.array(colours, np.float32)
+
+
+def heatmap_overlay(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Draws landmarks as coloured spots on the dimmed image.
+
+    Args:
+        image: float `[S, S, 3]` in [0, 1].
+        landmarks: float `[K, 2]`, (y, x) in [-1, 1].
+
+    Returns:
+        float32 `[S, S, 3]` in [0, 1].
+    """
+    axis = coords.axis(image.shape[0])
+    distance = (axis[:, None, None] - landmarks[:, 0]) ** 2
+    distance = distance + (axis[None, :, None] - landmarks[:, 1]) ** 2
+    spots = np.exp(-distance / (2 * 0.04**2))  # [S, S, K]
+    colours = palette(len(landmarks))
+    colour = spots @ colours / np.maximum(spots.sum(-1, keepdims=True), 1e-6)
+    cover = spots.max(-1, keepdims=True)
+    grey = 0.5 * image.mean(-1, keepdims=True)
+    return (grey * (1.0 - cover) + colour * cover).astype(np.float32)
+
+
+def quadruplets(
+    source: np.ndarray,
+    target: np.ndarray,
+    reconstruction: np.ndarray,
+    landmarks: np.ndarray,
+) -> np.ndarray:
+    """A row per pair: source, target, reconstruction, landmarks.
+
+    Args:
+        source: float `[N, S, S, 3]` in [0, 1], as `target`.
+        target: see `source`.
+        reconstruction: as `target`, unbounded.
+        landmarks: float `[N, K, 2]` of the target, (y, x) in [-1, 1].
+
+    Returns:
+        float32 `[N * S, 4 * S, 3]` in [0, 1].
+    """
+    spots = [heatmap_overlay(*pair) for pair in zip(target, landmarks)]
+    shown = [source, target, np.clip(reconstruction, 0.0, 1.0), spots]
+    rows = np.concatenate([np.asarray(part) for part in shown], axis=2)
+    return rows.reshape(-1, *rows.shape[2:]).astype(np.float32)

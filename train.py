@@ -1,0 +1,84 @@
+"""Trains a landmark model.
+
+    python train.py --dataset=bbc_pose
+
+Stop it at any time: the same command continues from the last checkpoint.
+"""
+
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl import flags
+
+from tflm import command_line  # Before TensorFlow: it quiets its start.
+from tflm import configs
+from tflm import errors
+from tflm.data import shards as shards_lib
+from tflm.training import loop
+
+_DATASET = flags.DEFINE_enum(
+    "dataset", "puppets", sorted(configs.PRESETS), "Dataset, and its preset."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "Override of one setting, e.g. --set train.batch_size=16."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "data", "Where data_prep wrote the shards."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run's folder; runs/DATASET if not given."
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Workdir of a run whose weights this one starts from."
+)
+
+
+def main() -> int:
+    dataset = _DATASET.value
+    workdir = _WORKDIR.value or f"runs/{dataset}"
+    try:
+        config = configs.override(configs.PRESETS[dataset], _SET.value)
+    except ValueError as error:
+        raise errors.UserError(f"--set: {error}") from error
+    shards = _open_or_build(config.data.dataset, _DATA_DIR.value)
+    step = loop.train(config, shards, workdir, _INIT_FROM.value)
+    if step < config.train.num_steps:
+        print(f"stopped at step {step}; the same command continues from there")
+        return 1
+    print(
+        f"trained {workdir} to step {step}; next: python evaluate.py"
+        f" --workdir={workdir} --data_dir={_DATA_DIR.value}"
+    )
+    return 0
+
+
+def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
+    """Opens shards; those of puppets, which need no raw data, are built."""
+    try:
+        return shards_lib.open_shards(data_dir, dataset)
+    except FileNotFoundError:
+        builder = importlib.import_module(
+            f"data_prep.{dataset}.{dataset}_dataset_builder"
+        ).Builder
+    command = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
+    if source := builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        words = " ".join(["python -m data_prep", *command, "--raw_dir=DIR"])
+        raise errors.UserError(
+            f"no shards of {dataset} in {data_dir}; build them with: {words};"
+            f" raw data: {source}"
+        )
+    print(f"no shards of {dataset} in {data_dir} yet: building them")
+    root = pathlib.Path(__file__).resolve().parent
+    command = [sys.executable, "-m", "data_prep", *command]
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    built = subprocess.run(command, env={**os.environ, "PYTHONPATH": path})
+    if built.returncode:
+        raise errors.UserError(f"building {dataset} failed, see above")
+    return shards_lib.open_shards(data_dir, dataset)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
