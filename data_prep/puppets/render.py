@@ -171,11 +171,15 @@ def _random_poses(
     sway = _smooth(random.normal(0.0, (2.0, 3.5), (num_knots, 2)), num_frames)
     lean = _smooth(random.normal(0.0, 0.07, num_knots), num_frames)
     tilt = _smooth(random.normal(0.0, 0.16, num_knots), num_frames)
-    # Wrists, relative to the own shoulder: down, and outwards from the body.
-    reach = body.upper_arm + body.forearm
-    down = random.uniform(-0.65, 0.9, (num_knots, 2)) * reach
-    outward = random.uniform(-0.45, 0.7, (num_knots, 2)) * reach
-    targets = _smooth(np.stack([down, outward], axis=-1), num_frames)
+    # Wrists turn about their shoulders: 0 is down, 90 degrees outwards. They
+    # keep off the shoulder itself, where the arm's direction would jump.
+    turn = np.radians(random.uniform(-70.0, 200.0, (num_knots, 2)))
+    reach = random.uniform(0.5, 0.97, (num_knots, 2))
+    turn, reach = _smooth(turn, num_frames), _smooth(reach, num_frames)
+    reach = reach * (body.upper_arm + body.forearm)
+    targets = np.stack(
+        [reach * np.cos(turn), reach * np.sin(turn)], axis=-1
+    )  # [num_frames, 2, 2], down and outwards.
     return [
         _pose(body, place + sway[i], lean[i], tilt[i], targets[i])
         for i in range(num_frames)
@@ -225,7 +229,7 @@ def _bend(
     upper, lower = body.upper_arm, body.forearm
     distance = np.clip(
         np.linalg.norm(to_wrist),
-        0.45 * (upper + lower),
+        0.4 * (upper + lower),
         0.995 * (upper + lower),
     )
     direction = to_wrist / max(np.linalg.norm(to_wrist), 1e-6)
@@ -517,7 +521,7 @@ def _draw_arm(
 ) -> None:
     shoulder, elbow = pose.shoulders[side], pose.elbows[side]
     wrist, radius = pose.wrists[side], body.arm_radius
-    hand = wrist + 4.2 * (wrist - elbow) / np.linalg.norm(wrist - elbow)
+    hand = wrist + 5.5 * (wrist - elbow) / np.linalg.norm(wrist - elbow)
     _capsule(
         canvas,
         shoulder,

@@ -35,7 +35,7 @@ def landmarks_on_images(
         A grid of the images, under it the colour and number of each landmark.
     """
     colours = pictures.palette(landmarks.shape[1])
-    figure, axes = _grid(len(images), title, key_rows=_key_rows(len(colours)))
+    figure, axes = _grid(len(images), title, _key_rows(len(colours)))
     for axis, image, points in zip(axes, images, landmarks):
         _show(axis, image)
         points_px = coords.to_pixels(points, image.shape[:2])
@@ -71,7 +71,7 @@ def regressed_points(
     """
     colours = colormaps["tab10"](np.arange(len(keypoint_names)) % 10)[:, :3]
     rows = -(-(len(keypoint_names) + 2) // _NAMED_KEY_COLUMNS)
-    figure, axes = _grid(len(images), title, key_rows=rows)
+    figure, axes = _grid(len(images), title, rows, image_titles=True)
     for axis, image, found, true, errors in zip(
         axes, images, regressed, annotations, errors_px
     ):
@@ -140,13 +140,13 @@ def score_maps(
         layout="constrained",
     )
     figure.suptitle(title, fontsize=11)
-    grid = figure.add_gridspec(len(images), len(chosen) + 1)
+    axes = figure.subplots(len(images), len(chosen) + 1, squeeze=False)
     top = max(
         detected[name][..., list(chosen)].max()
         for name in ("row_marginals", "column_marginals")
     )
     for row, image in enumerate(images):
-        axis = figure.add_subplot(grid[row, 0])
+        axis = axes[row, 0]
         _show(axis, image)
         points = detected["landmarks"][row][list(chosen)]
         _dots(axis, coords.to_pixels(points, image.shape[:2]), colours, size=45)
@@ -158,9 +158,7 @@ def score_maps(
                 else values[row, ..., landmark]
                 for name, values in detected.items()
             }
-            _score_map(
-                figure, grid[row, column + 1], one, landmark, colour, top
-            )
+            _score_map(axes[row, column + 1], one, landmark, colour, top)
     return figure
 
 
@@ -234,14 +232,14 @@ def _key_rows(num_items: int) -> int:
 
 
 def _grid(
-    num_images: int, title: str, key_rows: int
+    num_images: int, title: str, key_rows: int, image_titles: bool = False
 ) -> tuple[figures.Figure, list]:
     columns = min(num_images, 4)
     rows = -(-num_images // columns)
     figure = figures.Figure(
         (
             max(_TILE * columns * 1.15, 7.0),
-            (_TILE * 1.2 + 0.1) * rows + 0.25 * key_rows + 0.9,
+            (_TILE * 1.15 + 0.25 * image_titles) * rows + 0.2 * key_rows + 0.9,
         ),
         dpi=_DPI,
         layout="constrained",
@@ -290,9 +288,11 @@ def _marker(
 
 
 def _key(figure, handles, columns: int, title: str | None = None) -> None:
+    columns = min(columns, len(handles))
     figure.legend(
-        handles=handles,
-        ncols=min(columns, len(handles)),
+        # matplotlib fills columns; a reader reads rows.
+        handles=[h for i in range(columns) for h in handles[i::columns]],
+        ncols=columns,
         title=title,
         loc="outside lower center",
         fontsize=8,
@@ -303,16 +303,10 @@ def _key(figure, handles, columns: int, title: str | None = None) -> None:
     )
 
 
-def _score_map(
-    figure, cell, detected: dict, landmark: int, colour, top: float
-) -> None:
+def _score_map(axis, detected: dict, landmark: int, colour, top: float) -> None:
     """One landmark: its map, rows' distribution beside, columns' above."""
     scores = detected["score_maps"]
     height, width = scores.shape
-    inner = cell.subgridspec(
-        2, 2, width_ratios=(1, 4), height_ratios=(1, 4), wspace=0, hspace=0
-    )
-    axis = figure.add_subplot(inner[1, 1])
     axis.imshow(scores, cmap="gray", interpolation="nearest")
     axis.autoscale(False)
     point = coords.to_pixels(detected["landmarks"], (height, width))
@@ -322,7 +316,7 @@ def _score_map(
     axis.set_xlabel("column", fontsize=8, labelpad=-6)
     axis.tick_params(labelsize=7, length=2)
 
-    above = figure.add_subplot(inner[0, 1])
+    above = axis.inset_axes((0, 1.03, 1, 0.25))
     above.bar(np.arange(width), detected["column_marginals"], 1, color=colour)
     above.set_xlim(-0.5, width - 0.5)
     above.set_ylim(0, top)
@@ -331,11 +325,11 @@ def _score_map(
     above.tick_params(labelsize=7, length=2)
     above.set_title(
         f"landmark {landmark}, confidence {detected['confidence']:.2f}\n"
-        f"scores {scores.min():.2g} to {scores.max():.2g}",
+        f"scores {scores.min():.3g} to {scores.max():.3g}",
         fontsize=8,
     )
 
-    beside = figure.add_subplot(inner[1, 0])
+    beside = axis.inset_axes((-0.28, 0, 0.25, 1))
     beside.barh(np.arange(height), detected["row_marginals"], 1, color=colour)
     beside.set_ylim(height - 0.5, -0.5)
     beside.set_xlim(top, 0)

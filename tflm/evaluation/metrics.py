@@ -73,5 +73,5 @@ def percentage_correct(
 
 
 def _mean(values: np.ndarray) -> float:
-    counted = values[np.isfinite(values)]
+    counted = values[~np.isnan(values)]
     return float(counted.mean()) if counted.size else float("nan")

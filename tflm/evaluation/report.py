@@ -112,7 +112,7 @@ def evaluate(workdir: str, data_dir: str, dataset: str | None = None) -> dict:
         test = detect(test_role, _UNLABELLED_IMAGES)
     else:
         train, test = detect("regression_train"), detect(test_role)
-        scores, regressed_px = _score(train, test, shards)
+        scores, regressed_px = score(train, test, shards)
         found |= scores
     found["health"] = _health(test.landmarks)
     _write_json(folder / "metrics.json", found)
@@ -143,9 +143,8 @@ def table(found: dict) -> str:
             "",
         ]
     lines.append(
-        f"landmarks: {_listed(health['dead'])} dead,"
-        f" {_listed(health['duplicated'])} duplicated, of"
-        f" {found['num_landmarks']}"
+        f"landmarks: {len(health['dead'])} dead, {len(health['duplicated'])}"
+        f" pairs duplicated, of {found['num_landmarks']}"
     )
     return "\n".join(lines)
 
@@ -183,16 +182,25 @@ def _test_role(shards: shards_lib.Shards) -> tuple[str, str | None]:
     return role, why_not
 
 
-def _score(
+def score(
     train: detections.Detections,
     test: detections.Detections,
     shards: shards_lib.Shards,
 ) -> tuple[dict, np.ndarray]:
     """Fits on `train`, scores on `test`.
 
+    Args:
+        train: detections of regression_train.
+        test: detections of regression_test.
+        shards: where they come from.
+
     Returns:
-        A dict with the keys _SCORES; the points `[N, P, 2]`, pixels, that the
-        map without bias predicts for `test`.
+        What `metrics.json` holds from num_train to pck_bias; and the points
+        `[N, P, 2]`, pixels, that the map without bias predicts for `test`.
+
+    Raises:
+        errors.UserError: if a keypoint is not annotated in `train`, or none is
+            in `test`.
     """
     names, pair = shards.keypoint_names, shards.normalizing_pair
     _check_annotated(train.annotations, shards, "regression_train")
@@ -299,12 +307,6 @@ def _score_lines(found: dict) -> list[str]:
     return lines
 
 
-def _listed(items: list) -> str:
-    """The number of items, and which they are."""
-    names = ("-".join(map(str, np.atleast_1d(item))) for item in items)
-    return f"{len(items)} ({', '.join(names)})" if items else "0"
-
-
 def _draw_landmarks(
     folder: pathlib.Path, found: dict, test: detections.Detections
 ) -> None:
@@ -329,8 +331,8 @@ def _draw_regressed(
         annotated,
         metrics.point_errors(regressed_px, _in_view(annotated)),
         shards.keypoint_names,
-        _title("Keypoints regressed without bias, mean error", found)
-        + f"\npixels of a {VIEW_SIZE} px view",
+        _title("Keypoints regressed without bias", found)
+        + f"\nmean error of each image, in pixels of a {VIEW_SIZE} px view",
     )
     figures.save(figure, folder / "regressed.png")
 
@@ -390,7 +392,8 @@ def _draw_quadruplets(
 
 
 def _title(what: str, found: dict) -> str:
-    return f"{what}: {found['dataset']}, step {found['step']}"
+    run = f"step {found['step']} of a run on {found['trained_on']}"
+    return f"{what}: {found['dataset']}, {run}"
 
 
 def _in_view(points: np.ndarray) -> np.ndarray:

@@ -88,8 +88,11 @@ def export(
             `output_dir` cannot be written or holds anything but an export.
     """
     with _replacing(pathlib.Path(output_dir)) as folder:
-        saved_model.write(folder / SAVED_MODEL, model, config)
-        tflite.write(folder / TFLITE, model)
+        try:
+            saved_model.write(folder / SAVED_MODEL, model, config)
+            tflite.write(folder / TFLITE, model)
+        except tf.errors.OpError as error:  # So TensorFlow says: disk full.
+            raise OSError(error.message.rpartition("; ")[2]) from error
         exports = _check(folder, model, config, images)
         different = [
             f"{export.name} by {export.difference:.2g}"

@@ -181,7 +181,9 @@ def _everything(model, optimizer, loss) -> tf.train.Checkpoint:
 def _restored(checkpoint: tf.train.Checkpoint, path: pathlib.Path):
     try:
         return checkpoint.read(str(path))
-    except (tf.errors.OpError, ValueError) as error:
+    except ValueError as error:  # A tensor of another shape.
+        raise errors.UserError(_misfit(path)) from error
+    except (tf.errors.OpError, IndexError) as error:
         raise errors.UserError(
             f"checkpoint {path} is damaged; remove {path}.* to go back to the"
             " one before it"

@@ -1,0 +1,31 @@
+# `make demo` and `make test` set up .venv and run; nothing else is needed.
+
+PY := .venv/bin/python
+INSTALLED := .venv/installed
+
+.PHONY: demo test
+
+demo: $(INSTALLED)
+	$(PY) -m data_prep --dataset=puppets
+	$(PY) train.py --dataset=puppets
+	$(PY) evaluate.py --workdir=runs/puppets
+	$(PY) export.py --workdir=runs/puppets
+
+test: $(INSTALLED)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pytest tests
+
+$(INSTALLED): requirements.txt
+	@if command -v python3.11 >/dev/null && python3.11 -c ''; then \
+	  python3.11 -m venv --clear .venv; \
+	elif command -v python3.10 >/dev/null && python3.10 -c ''; then \
+	  python3.10 -m venv --clear .venv; \
+	elif command -v uv >/dev/null; then \
+	  uv venv --clear --seed --python 3.11 .venv; \
+	else \
+	  echo "Python 3.11 or 3.10 is needed; install one, or uv" >&2; exit 1; \
+	fi
+	$(PY) -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt
+	@touch $@

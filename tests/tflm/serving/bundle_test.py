@@ -1,0 +1,264 @@
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from tests import tiny_shards
+from tests.tflm.serving import lively_model
+from tflm import errors
+from tflm.data import shards as shards_lib
+from tflm.serving import bundle
+from tflm.serving import saved_model
+from tflm.serving import tflite
+
+_IMAGES = [lively_model.images(*shape) for shape in [(40, 90), (32, 32)]]
+
+
+def _wrong_by(number):
+    """A `load` whose model answers `number` too much."""
+
+    def load(path):
+        del path
+        return lambda images: {
+            name: output + np.float32(number)
+            for name, output in bundle.detector.detect_in_view(
+                images, _wrong_by.model
+            ).items()
+        }
+
+    return load
+
+
+class BundleTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = lively_model.build()
+        _wrong_by.model = cls.model
+        scratch = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(scratch.cleanup)
+        cls.written = pathlib.Path(scratch.name) / "written"
+        cls.exports = bundle.export(
+            cls.model, lively_model.CONFIG, _IMAGES, str(cls.written)
+        )
+
+    def setUp(self):
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.parent = pathlib.Path(scratch.name)
+        self.output_dir = self.parent / "export"
+
+    def _export(self, output_dir=None):
+        """Exports, but copies what it would take seconds to convert."""
+
+        def copy_folder(folder, *_):
+            shutil.copytree(self.written / "saved_model" / "1", folder)
+
+        def copy_file(file, _):
+            shutil.copy(self.written / "detector.tflite", file)
+
+        with (
+            mock.patch.object(saved_model, "write", copy_folder),
+            mock.patch.object(tflite, "write", copy_file),
+        ):
+            return bundle.export(
+                self.model,
+                lively_model.CONFIG,
+                _IMAGES,
+                str(output_dir or self.output_dir),
+            )
+
+    def _write_earlier_export(self):
+        self.output_dir.mkdir()
+        (self.output_dir / "detector.tflite").write_text("earlier")
+
+    def _everything(self) -> list[str]:
+        return sorted(
+            path.relative_to(self.parent).as_posix()
+            for path in self.parent.rglob("*")
+        )
+
+    def test_both_models_are_written_and_agree_with_keras(self):
+        self.assertEqual(
+            [export.name for export in self.exports],
+            ["saved_model/1", "detector.tflite"],
+        )
+        for export in self.exports:
+            self.assertLess(export.difference, 1e-5)
+            self.assertGreater(export.milliseconds, 0.0)
+        size = (self.written / "detector.tflite").stat().st_size
+        self.assertEqual(self.exports[1].num_bytes, size)
+        self.assertEqual(
+            sorted(path.name for path in self.written.iterdir()),
+            ["detector.tflite", "saved_model"],
+        )
+        self.assertEqual(list(self.written.parent.iterdir()), [self.written])
+
+    def test_both_models_run_where_they_were_put(self):
+        cropped = dataclasses.replace(
+            lively_model.CONFIG,
+            data=dataclasses.replace(
+                lively_model.CONFIG.data, crop_fraction=0.8
+            ),
+        )
+
+        bundle.export(self.model, cropped, _IMAGES, str(self.output_dir))
+
+        image = _IMAGES[0][None]
+        answer = saved_model.load(self.output_dir / "saved_model/1")(image)
+        view = bundle.views.square(image / np.float32(255.0), cropped).numpy()
+        in_view = tflite.load(self.output_dir / "detector.tflite")(view)
+        # The view is rows and columns 4 to 35 of 40, which are squeezed from
+        # 40 x 90 pixels (H x W).
+        x, y = np.moveaxis(in_view["landmarks"], -1, 0)
+        expected_x = ((31 * x + 4.5) / 40 * 90 - 0.5) / 89
+        expected_y = ((31 * y + 4.5) / 40 * 40 - 0.5) / 39
+        self.assertAllClose(
+            answer["landmarks"],
+            np.stack([expected_x, expected_y], axis=-1),
+            atol=1e-5,
+        )
+
+    def test_an_earlier_export_is_replaced(self):
+        self._write_earlier_export()
+
+        self._export()
+
+        content = (self.output_dir / "detector.tflite").read_bytes()
+        self.assertGreater(len(content), 1_000)
+        self.assertEqual(list(self.parent.iterdir()), [self.output_dir])
+
+    def test_a_model_that_differs_leaves_nothing_behind(self):
+        with mock.patch.object(tflite, "load", _wrong_by(0.01)):
+            with self.assertRaisesRegex(
+                errors.UserError, "detector.tflite by 0.01, more than 0.001"
+            ):
+                self._export(output_dir=self.parent / "new" / "export")
+
+        self.assertEmpty(self._everything())
+
+    def test_a_model_that_differs_keeps_the_earlier_export(self):
+        self._write_earlier_export()
+
+        with mock.patch.object(tflite, "load", _wrong_by(0.01)):
+            with self.assertRaisesRegex(errors.UserError, "nothing was"):
+                self._export()
+
+        self.assertEqual(
+            self._everything(), ["export", "export/detector.tflite"]
+        )
+        kept = (self.output_dir / "detector.tflite").read_text()
+        self.assertEqual(kept, "earlier")
+
+    def test_a_small_difference_passes_and_is_reported(self):
+        with mock.patch.object(tflite, "load", _wrong_by(5e-4)):
+            _, lite = self._export()
+
+        self.assertAllClose(lite.difference, 5e-4, atol=1e-5)
+
+    def test_answers_that_are_not_numbers_are_not_exported(self):
+        with mock.patch.object(tflite, "load", _wrong_by(np.nan)):
+            with self.assertRaisesRegex(errors.UserError, "by nan"):
+                self._export()
+
+        self.assertEmpty(self._everything())
+
+    def test_an_interrupted_export_leaves_nothing_behind(self):
+        with mock.patch.object(tflite, "load", side_effect=KeyboardInterrupt):
+            with self.assertRaises(KeyboardInterrupt):
+                self._export(output_dir=self.parent / "new" / "export")
+
+        self.assertEmpty(self._everything())
+
+    def test_an_interrupted_replacement_keeps_the_earlier_export(self):
+        self._write_earlier_export()
+        rename = pathlib.Path.rename
+
+        def interrupted(path, target):
+            if path.name == "new":
+                raise KeyboardInterrupt
+            return rename(path, target)
+
+        with mock.patch.object(pathlib.Path, "rename", interrupted):
+            with self.assertRaises(KeyboardInterrupt):
+                self._export()
+
+        self.assertEqual(
+            self._everything(), ["export", "export/detector.tflite"]
+        )
+
+    def test_a_folder_of_other_files_is_not_replaced(self):
+        (self.output_dir / "saved_model" / "2").mkdir(parents=True)
+
+        with self.assertRaisesRegex(errors.UserError, "saved_model/2"):
+            self._export()
+
+        self.assertTrue((self.output_dir / "saved_model" / "2").exists())
+
+    def test_a_full_disk_is_named_and_nothing_left(self):
+        full = tf.errors.ResourceExhaustedError(
+            None, None, "export/variables; No space left on device"
+        )
+        with mock.patch.object(tf.saved_model, "save", side_effect=full):
+            with self.assertRaisesRegex(
+                errors.UserError, "cannot write .*: No space left on device; "
+            ):
+                bundle.export(
+                    self.model,
+                    lively_model.CONFIG,
+                    _IMAGES,
+                    str(self.output_dir),
+                )
+
+        self.assertEmpty(self._everything())
+
+    def test_a_place_that_cannot_be_written_is_named(self):
+        (self.parent / "file").touch()
+
+        with self.assertRaisesRegex(
+            errors.UserError, "cannot write .*file/export: Not a directory"
+        ):
+            self._export(output_dir=self.parent / "file" / "export")
+        with self.assertRaisesRegex(errors.UserError, "file is a file"):
+            self._export(output_dir=self.parent / "file")
+
+
+class SampleImagesTest(tf.test.TestCase):
+    def test_images_are_as_stored_and_of_the_validation_role(self):
+        shards = tiny_shards.puppets()
+
+        images = bundle.sample_images(shards)
+
+        clips = list(shards.clips("val"))
+        self.assertLen(images, len(clips))
+        for image, clip in zip(images, clips):
+            stored = tf.io.decode_image(clip["frames"]["image"][0])
+            self.assertEqual(image.dtype, np.uint8)
+            self.assertAllEqual(image, stored)
+
+    def test_without_validation_images_others_are_taken(self):
+        shards = tiny_shards.puppets()
+        splits = {"train": shards.splits["train"], "val": "not_there"}
+
+        images = bundle.sample_images(
+            dataclasses.replace(shards, splits=splits), num_images=3
+        )
+
+        self.assertLen(images, 3)
+        first = next(iter(shards.clips("train")))["frames"]["image"][0]
+        self.assertAllClose(images[0] / 255.0, shards_lib.decode(first))
+
+    def test_a_dataset_without_images_is_named(self):
+        shards = dataclasses.replace(tiny_shards.puppets(), splits={})
+
+        with self.assertRaisesRegex(errors.UserError, "puppets has no"):
+            bundle.sample_images(shards)
+
+
+if __name__ == "__main__":
+    tf.test.main()

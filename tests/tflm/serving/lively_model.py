@@ -1,0 +1,34 @@
+"""A tiny detector whose answers differ between images, without training."""
+
+import numpy as np
+import tensorflow as tf
+
+from tflm import configs
+from tflm.models import landmark_model
+
+CONFIG = configs.Config(
+    model=configs.ModelConfig(image_size=32, num_filters=4, num_landmarks=3)
+)
+
+
+def build() -> landmark_model.LandmarkModel:
+    """Random weights, and moments of batch normalisation."""
+    model = landmark_model.LandmarkModel(CONFIG.model)
+    random = np.random.RandomState(0)
+    for weight in model.detector.weights:
+        scale = {1: 0.2, 4: 0.3}[len(weight.shape)]
+        weight.assign_add(scale * random.normal(size=weight.shape))
+        if "moving_variance" in weight.name:
+            weight.assign(tf.abs(weight) + 0.1)
+    head = model.detector.get_layer("score_maps")
+    head.kernel.assign(head.kernel * 2.0)
+    return model
+
+
+def images(*shape: int) -> np.ndarray:
+    """Random blotches, uint8 `[*shape, 3]`."""
+    random = np.random.RandomState(sum(shape))
+    *batch, height, width = shape
+    coarse = random.uniform(0, 255, [*batch, 5, 5, 3])
+    smooth = tf.image.resize(coarse, [height, width], "bicubic")
+    return np.clip(smooth, 0, 255).astype(np.uint8)

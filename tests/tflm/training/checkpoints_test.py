@@ -1,0 +1,178 @@
+import pathlib
+
+import tensorflow as tf
+
+from tflm import configs
+from tflm import errors
+from tflm import losses
+from tflm.losses import perceptual
+from tflm.models import landmark_model
+from tflm.training import checkpoints
+from tflm.training import optimizers
+from tflm.training import steps
+
+TINY = configs.override(
+    configs.PRESETS["puppets"],
+    [
+        "model.image_size=32",
+        "model.num_filters=4",
+        "model.num_landmarks=3",
+        "train.batch_size=2",
+        "train.schedule=cosine",
+        "train.num_steps=8",
+    ],
+)
+
+
+def _state(loss: losses.Loss | None = None):
+    tf.keras.utils.set_random_seed(0)
+    model = landmark_model.LandmarkModel(TINY.model)
+    loss = loss or losses.from_config(TINY.loss)
+    return model, optimizers.adam(TINY.train), loss
+
+
+def _batches(num: int):
+    def images(seed):
+        return tf.random.stateless_uniform([2, 32, 32, 3], seed=(seed, 0))
+
+    mask = tf.ones([2, 32, 32, 1])
+    return [
+        {"source": images(i), "target": images(99 + i), "mask": mask}
+        for i in range(num)
+    ]
+
+
+def _train(state, batches):
+    step = steps.make_train_step(*state, TINY.train)
+    for batch in batches:
+        metrics = step(batch)
+    return float(metrics["loss"])
+
+
+class CheckpointsTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.workdir = f"{self.create_tempdir_path()}/run"
+
+    def create_tempdir_path(self) -> str:
+        return str(pathlib.Path(self.get_temp_dir()) / self.id())
+
+    def test_stop_and_resume_equals_an_uninterrupted_run(self):
+        def balanced():
+            return perceptual.PerceptualLoss(
+                lambda images: [tf.nn.avg_pool2d(images, 2, 2, "VALID")],
+                ["pool"],
+            )
+
+        batches = _batches(6)
+        straight = _state(balanced())
+        expected = _train(straight, batches)
+
+        first = _state(balanced())
+        _train(first, batches[:3])
+        checkpoints.save(self.workdir, *first)
+        second = _state(balanced())
+        step = checkpoints.restore_or_initialize(self.workdir, *second)
+        found = _train(second, batches[3:])
+
+        self.assertEqual(step, 3)
+        self.assertAllClose(found, expected, rtol=1e-5)
+        for one, other in zip(straight[0].variables, second[0].variables):
+            self.assertAllClose(one, other, atol=1e-5)
+
+    def test_restore_model_loads_the_newest_weights(self):
+        state = _state()
+        _train(state, _batches(1))
+        checkpoints.save(self.workdir, *state)
+        other = landmark_model.LandmarkModel(TINY.model)
+        self.assertEqual(checkpoints.restore_model(self.workdir, other), 1)
+        for saved, read in zip(state[0].variables, other.variables):
+            self.assertAllEqual(saved, read)
+
+    def test_two_checkpoints_are_kept(self):
+        state = _state()
+        for batch in _batches(4):
+            _train(state, [batch])
+            checkpoints.save(self.workdir, *state)
+        names = sorted(
+            path.stem for path in pathlib.Path(self.workdir).rglob("*.index")
+        )
+        self.assertEqual(names, ["step-3", "step-4"])
+
+    def test_no_checkpoint_is_said(self):
+        model = landmark_model.LandmarkModel(TINY.model)
+        with self.assertRaisesRegex(FileNotFoundError, "no checkpoint in"):
+            checkpoints.restore_model(self.workdir, model)
+
+    def test_a_checkpoint_cut_short_is_named(self):
+        state = _state()
+        _train(state, _batches(1))
+        checkpoints.save(self.workdir, *state)
+        for pattern in ("*.data*", "*.index"):
+            file = next(pathlib.Path(self.workdir).rglob(pattern))
+            file.write_bytes(file.read_bytes()[:-200])
+            with (
+                self.subTest(pattern),
+                self.assertRaisesRegex(
+                    errors.UserError, "step-1 is damaged; remove .*step-1"
+                ),
+            ):
+                checkpoints.restore_model(self.workdir, state[0])
+
+    def test_a_checkpoint_of_another_model_is_refused(self):
+        checkpoints.save(self.workdir, *_state())
+        bigger = configs.override(TINY, ["model.num_filters=8"])
+        model = landmark_model.LandmarkModel(bigger.model)
+        with self.assertRaisesRegex(errors.UserError, "does not fit"):
+            checkpoints.restore_model(self.workdir, model)
+
+    def test_a_workdir_remembers_its_config(self):
+        with checkpoints.claimed(self.workdir, TINY):
+            self.assertEqual(checkpoints.load_config(self.workdir), TINY)
+        with checkpoints.claimed(self.workdir, TINY):
+            pass
+
+    def test_other_settings_are_refused_and_named(self):
+        with checkpoints.claimed(self.workdir, TINY):
+            pass
+        changed = configs.override(TINY, ["train.learning_rate=0.5"])
+        with (
+            self.assertRaisesRegex(
+                errors.UserError, "train.learning_rate is .*, now 0.5"
+            ),
+            checkpoints.claimed(self.workdir, changed),
+        ):
+            pass
+        self.assertEqual(checkpoints.load_config(self.workdir), TINY)
+
+    def test_two_runs_in_one_workdir_are_refused(self):
+        with (
+            checkpoints.claimed(self.workdir, TINY),
+            self.assertRaisesRegex(errors.UserError, "another process"),
+            checkpoints.claimed(self.workdir, TINY),
+        ):
+            pass
+
+    def test_a_folder_that_is_no_run_is_named(self):
+        with self.assertRaisesRegex(FileNotFoundError, "is not a run"):
+            checkpoints.load_config(self.workdir)
+
+    def test_a_damaged_config_is_named(self):
+        with checkpoints.claimed(self.workdir, TINY):
+            pass
+        path = pathlib.Path(self.workdir) / "config.json"
+        path.write_text(path.read_text()[:40])
+        with self.assertRaisesRegex(errors.UserError, "config.json cannot be"):
+            checkpoints.load_config(self.workdir)
+
+    def test_newest_workdir(self):
+        root = self.create_tempdir_path()
+        with self.assertRaisesRegex(FileNotFoundError, "no trained run"):
+            checkpoints.newest_workdir(root)
+        for name in ("b", "a"):
+            checkpoints.save(f"{root}/{name}", *_state())
+        self.assertEqual(checkpoints.newest_workdir(root), f"{root}/a")
+
+
+if __name__ == "__main__":
+    tf.test.main()
