@@ -75,7 +75,6 @@ def metadata(
     left_right_swaps: Sequence[tuple[int, int]],
     normalizing_pair: tuple[int, int] | None,
     splits: dict[str, str],
-    raw_dir: str | None,
 ) -> tfds.core.MetadataDict:
     """What a reader must know about a dataset beside its clips.
 
@@ -87,14 +86,12 @@ def metadata(
         splits: the split of each role: "train" (landmarks are learned on it),
             "val", "regression_train" and "regression_test" (the regressor is
             fitted on the one, scored on the other). A role may be missing.
-        raw_dir: the folder the shards were built from, None if generated.
     """
     return tfds.core.MetadataDict(
         keypoint_names=list(keypoint_names),
         left_right_swaps=[list(pair) for pair in left_right_swaps],
         normalizing_pair=list(normalizing_pair or []),
         splits=dict(splits),
-        raw_dir=raw_dir,
     )
 
 

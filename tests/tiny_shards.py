@@ -5,7 +5,7 @@ import functools
 import shutil
 import tempfile
 
-from data_prep.puppets import puppets_dataset_builder
+from data_prep import build
 from tflm.data import shards
 
 NUM_CLIPS = {"train": 12, "val": 2, "test": 4}
@@ -15,10 +15,7 @@ NUM_CLIPS = {"train": 12, "val": 2, "test": 4}
 def data_dir() -> str:
     folder = tempfile.mkdtemp(prefix="tiny_shards")
     atexit.register(shutil.rmtree, folder)
-    builder = puppets_dataset_builder.Builder(
-        data_dir=folder, num_clips=NUM_CLIPS
-    )
-    builder.download_and_prepare()
+    build.build("puppets", None, folder, False, {"num_clips": NUM_CLIPS})
     return folder
 
 

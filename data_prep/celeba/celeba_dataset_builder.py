@@ -59,7 +59,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "regression_train": "mafl_train",
                     "regression_test": "mafl_test",
                 },
-                raw_dir=None,
             ),
         )
 

@@ -88,7 +88,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     else None
                 ),
                 splits=roles,
-                raw_dir=None,
             ),
         )
 

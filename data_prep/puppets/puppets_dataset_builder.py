@@ -56,7 +56,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "regression_train": "train",
                     "regression_test": "test",
                 },
-                raw_dir=None,
             ),
         )
 

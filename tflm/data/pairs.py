@@ -12,6 +12,7 @@ from tflm.data import warps
 
 Batch = dict[str, tf.Tensor]
 _CHECKED_CLIPS = 100  # Looked through for one that gives a video pair.
+_CACHE_BYTES = 2**30  # Square views are kept in memory if all fit into this.
 
 
 def train_batches(
@@ -51,7 +52,13 @@ def train_batches(
                 " stills use --set data.pairs=tps"
             )
         frames = frames.filter(has_pair)
-    # Encoded frames are small: shuffle those, decode what is used.
+    size, num_frames = config.model.image_size, shards.num_frames("train")
+    if num_frames * size * size * 3 <= _CACHE_BYTES:
+        frames = frames.map(
+            lambda clip: {**clip, "image": _views_of_all(clip, config)},
+            num_parallel_calls=tf.data.AUTOTUNE,
+        ).cache()
+    # Else encoded frames, which are small, are shuffled, and decoded if used.
     frames = frames.shuffle(config.data.shuffle_buffer, seed=config.train.seed)
     examples = tf.data.Dataset.zip(frames.repeat(), tf.data.Dataset.counter())
     batches = (
@@ -84,11 +91,13 @@ def _has_pair(config: configs.DataConfig) -> Callable[[Batch], tf.Tensor]:
 
 
 def _pair(frames: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
-    """Decodes the source and target of one example."""
+    """Chooses the source and target of one example; uint8 views."""
 
     def view(position):
-        image = shards_lib.decode(frames["image"][position])
-        return views.square(image, config)
+        image = frames["image"][position]
+        if image.dtype == tf.string:
+            return _view(image, config)
+        return image
 
     if config.data.pairs == "tps":
         num_frames = tf.shape(frames["index"])[0]
@@ -107,15 +116,36 @@ def _pair(frames: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
     }
 
 
+def _view(encoded: tf.Tensor, config: configs.Config) -> tf.Tensor:
+    """uint8 `[S, S, 3]`."""
+    image = views.square(shards_lib.decode(encoded), config)
+    return tf.cast(tf.round(image * 255.0), tf.uint8)
+
+
+def _views_of_all(frames: Batch, config: configs.Config) -> tf.Tensor:
+    """uint8 `[T, S, S, 3]`, the views of a whole clip."""
+    return tf.map_fn(
+        lambda encoded: _view(encoded, config),
+        frames["image"],
+        fn_output_signature=tf.TensorSpec(
+            [config.model.image_size, config.model.image_size, 3], tf.uint8
+        ),
+    )
+
+
 def _warp_pair(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
     """Warps the target, and the source (of a still: the warped target) again.
 
     Source: released code; the paper warps both from the still.
     """
     batch_size, size = config.train.batch_size, config.model.image_size
-    source, target = batch["source"], batch["target"]
+    source, target = (
+        tf.cast(batch[name], tf.float32) / 255.0
+        for name in ("source", "target")
+    )
     if (config.target_warp, config.source_warp) == (configs.NO_WARP,) * 2:
-        return {**batch, "mask": tf.ones([batch_size, size, size, 1])}
+        mask = tf.ones([batch_size, size, size, 1])
+        return {"source": source, "target": target, "mask": mask}
     mask = tf.tile(
         warps.border_mask(size)[None], [batch_size, 1, 1, 1]
     )  # [B, S, S, 1]

@@ -38,6 +38,11 @@ class Shards:
             )
         return count
 
+    def num_frames(self, role: str) -> int:
+        """Frames of a role's split; see `num_clips`."""
+        self.num_clips(role)
+        return self.builder.info.metadata["num_frames"][self.splits[role]]
+
     def clips(self, role: str, shuffle_seed: int | None = None):
         """The clips of a role, in a fixed order, or reshuffled by file.
 

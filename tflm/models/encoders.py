@@ -84,22 +84,39 @@ def detector(
     image_size: int,
     num_filters: int,
     num_landmarks: int,
+    context_convs: int,
     *,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
 ) -> tf.keras.Model:
     """Builds an encoder with a 1x1 head.
 
+    Args:
+        image_size: see `encoder`, as `num_filters`, `name` and `dtype`.
+        num_filters: see `image_size`.
+        num_landmarks: channels of the score maps.
+        context_convs: 3x3 convolutions between encoder and head. The paper has
+            none, and a landmark sees less than half of the image; each lets it
+            see an eighth of the image more.
+        name: see `image_size`.
+        dtype: see `image_size`.
+
     Returns:
         A functional model from images `[B, S, S, 3]`, float in [0, 1], to
         score maps `[B, 16, 16, num_landmarks]`, float32, unbounded.
     """
     features = encoder(image_size, num_filters, name="features", dtype=dtype)
+    outputs = features.output
+    for conv in range(1, context_convs + 1):
+        outputs = conv_block(
+            outputs, outputs.shape[-1], name=f"context_conv{conv}", dtype=dtype
+        )
     scores = tf.keras.layers.Conv2D(
         num_landmarks,
         1,
+        use_bias=False,  # A softmax over positions takes it out.
         kernel_initializer=tf.keras.initializers.TruncatedNormal(stddev=0.01),
         name="score_maps",
         dtype="float32",
-    )(features.output)
+    )(outputs)
     return tf.keras.Model(features.input, scores, name=name)

@@ -49,7 +49,11 @@ class LandmarkModel(tf.keras.Model):
         )
         sizes = (config.image_size, config.num_filters)
         self.detector = encoders.detector(
-            *sizes, config.num_landmarks, name="detector", dtype=dtype
+            *sizes,
+            config.num_landmarks,
+            config.context_convs,
+            name="detector",
+            dtype=dtype,
         )
         self.appearance = encoders.encoder(
             *sizes, name="appearance", dtype=dtype

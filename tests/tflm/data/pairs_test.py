@@ -1,4 +1,5 @@
 import itertools
+from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
@@ -30,12 +31,16 @@ def _batches(config, num, first_step=0):
     return list(itertools.islice(dataset.as_numpy_iterator(), num))
 
 
+def _as_uint8(images: np.ndarray) -> np.ndarray:
+    return np.rint(images * 255).astype(np.uint8)
+
+
 def _frames() -> dict[str, np.ndarray]:
-    """All training frames by clip: `[8, 32, 32, 3]`."""
+    """All training frames by clip: uint8 `[8, 32, 32, 3]`."""
     frames = {}
     for batch in stills.stills(VIDEO, tiny_shards.puppets(), "train"):
         for clip_id, image in zip(batch["clip_id"].numpy(), batch["image"]):
-            frames.setdefault(clip_id, []).append(image.numpy())
+            frames.setdefault(clip_id, []).append(_as_uint8(image.numpy()))
     return {clip_id: np.stack(images) for clip_id, images in frames.items()}
 
 
@@ -55,7 +60,9 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
         clips = _frames()
         gaps = set()
         for batch in _batches(config, 6):
-            for source, target in zip(batch["source"], batch["target"]):
+            for source, target in zip(
+                _as_uint8(batch["source"]), _as_uint8(batch["target"])
+            ):
                 places = [
                     (clip_id, source_at, target_at)
                     for clip_id, frames in clips.items()
@@ -69,6 +76,15 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
                 self.assertLen(places, 1)
                 gaps.add(abs(places[0][1] - places[0][2]))
         self.assertEqual(gaps, set(range(low, high + 1)))
+
+    @parameterized.named_parameters(("video", VIDEO), ("stills", STILLS))
+    def test_views_in_memory_change_nothing(self, config):
+        cached = _batches(config, 2)
+        with mock.patch.object(pairs, "_CACHE_BYTES", 0):
+            decoded = _batches(config, 2)
+        for one, other in zip(cached, decoded):
+            self.assertAllEqual(one["source"], other["source"])
+            self.assertAllEqual(one["target"], other["target"])
 
     def test_video_pairs_count_every_pixel(self):
         self.assertAllEqual(

@@ -55,7 +55,6 @@ class Discs(tfds.core.GeneratorBasedBuilder):
                 left_right_swaps=[],
                 normalizing_pair=(0, 1) if self._names else None,
                 splits=self._roles,
-                raw_dir=None,
             ),
         )
 

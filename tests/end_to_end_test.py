@@ -1,0 +1,138 @@
+"""The scripts, as a person runs them: from shards to exported files."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+
+from tests import tiny_shards
+from tflm import configs
+from tflm.training import checkpoints
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+    "--set=model.image_size=32",
+    "--set=model.num_filters=4",
+    "--set=model.num_landmarks=3",
+    "--set=train.batch_size=2",
+    "--set=data.shuffle_buffer=4",
+]
+
+
+def _command(script: str, *flags: str) -> list[str]:
+    return [sys.executable, str(ROOT / script), *flags]
+
+
+def _run(script: str, *flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        _command(script, *flags), capture_output=True, text=True
+    )
+
+
+class EndToEndTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        self.data = f"--data_dir={tiny_shards.data_dir()}"
+
+    def _assert_one_line_error(self, result, *words):
+        self.assertNotEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_train_evaluate_export(self):
+        workdir = self.root / "run"
+        where = f"--workdir={workdir}"
+        train = ["--dataset=puppets", self.data, where, *TINY]
+        steps = "--set=train.num_steps=2"
+
+        trained = _run("train.py", *train, steps)
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        self.assertIn("to step 2", trained.stdout)
+        config = checkpoints.load_config(str(workdir))
+        self.assertEqual(config.model.num_landmarks, 3)
+
+        again = _run("train.py", *train, steps)
+        self.assertIn(f"resuming {workdir} at step 2", again.stderr)
+
+        other = _run("train.py", *train, "--set=train.num_steps=3")
+        self._assert_one_line_error(
+            other, "train.num_steps is 2, now 3", "choose another --workdir"
+        )
+
+        evaluated = _run("evaluate.py", self.data, where)
+        self.assertEqual(evaluated.returncode, 0, evaluated.stderr)
+        folder = workdir / "eval" / "puppets"
+        metrics = json.loads((folder / "metrics.json").read_text())
+        self.assertEqual(metrics["num_test"], 8 * tiny_shards.NUM_CLIPS["test"])
+        self.assertIn("left_wrist", metrics["pck"]["6"])
+        self.assertIn("mean shape", evaluated.stdout)
+
+        exported = _run("export.py", self.data, where)
+        self.assertEqual(exported.returncode, 0, exported.stderr)
+        self.assertTrue((workdir / "export" / "detector.tflite").exists())
+
+    def test_sigterm_ends_training_with_a_checkpoint(self):
+        workdir = self.root / "run"
+        flags = ["--dataset=puppets", self.data, f"--workdir={workdir}"]
+        flags += [*TINY, "--set=train.log_every=1"]
+        with subprocess.Popen(
+            _command("train.py", *flags),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            while "step 2 /" not in (line := process.stderr.readline()):
+                self.assertTrue(line, "training ended by itself")
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate()
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("the same command continues", output)
+        self.assertLen(list(workdir.rglob("*.index")), 1)
+
+    def test_user_errors_of_training(self):
+        train = ["--dataset=puppets", self.data, f"--workdir={self.root}/run"]
+        for flags, words in (
+            (["--set=model.points=3"], ["no such setting: 'model.points'"]),
+            (["--set=model.num_landmarks=x"], ["is int, got 'x'"]),
+            (["--set=model.image_size=80"], ["32, 64, 128, 256; got 80"]),
+        ):
+            with self.subTest(flags[0]):
+                self._assert_one_line_error(
+                    _run("train.py", *train, *flags), *words
+                )
+        missing = _run("train.py", "--dataset=celeba", self.data)
+        self._assert_one_line_error(
+            missing,
+            "python -m data_prep --dataset=celeba",
+            "--raw_dir=DIR",
+            "mmlab.ie.cuhk.edu.hk",
+        )
+        self.assertFalse((self.root / "run").exists())
+
+    def test_user_errors_of_evaluation_and_export(self):
+        workdir = self.root / "run"
+        for script in ("evaluate.py", "export.py"):
+            self._assert_one_line_error(
+                _run(script, self.data, f"--workdir={workdir}"),
+                f"{workdir} is not a run",
+            )
+        config = configs.PRESETS["puppets"]
+        with checkpoints.claimed(str(workdir), config):
+            for script in ("evaluate.py", "export.py"):
+                self._assert_one_line_error(
+                    _run(script, self.data, f"--workdir={workdir}"),
+                    f"no checkpoint in {workdir}",
+                )
+
+
+if __name__ == "__main__":
+    absltest.main()
