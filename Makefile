@@ -17,12 +17,13 @@ test: $(INSTALLED)
 	$(PY) -m pytest tests
 
 $(INSTALLED): requirements.txt
+	@rm -rf .venv
 	@if command -v python3.11 >/dev/null && python3.11 -c ''; then \
-	  python3.11 -m venv --clear .venv; \
+	  python3.11 -m venv .venv; \
 	elif command -v python3.10 >/dev/null && python3.10 -c ''; then \
-	  python3.10 -m venv --clear .venv; \
+	  python3.10 -m venv .venv; \
 	elif command -v uv >/dev/null; then \
-	  uv venv --clear --seed --python 3.11 .venv; \
+	  uv venv --seed --python 3.11 .venv; \
 	else \
 	  echo "Python 3.11 or 3.10 is needed; install one, or uv" >&2; exit 1; \
 	fi

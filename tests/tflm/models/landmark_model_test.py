@@ -40,6 +40,21 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         )
         self.assertEqual(model.output_shape, (None, 16, 16, filters[-1]))
 
+    def test_context_convolutions_let_a_score_see_further(self):
+        reach = []
+        for context_convs in (0, 3):
+            model = encoders.detector(
+                32, 4, 1, context_convs, name="detector", dtype=FLOAT32
+            )
+            images = tf.Variable(_images(1))
+            with tf.GradientTape() as tape:
+                score = model(images, training=False)[0, 8, 8, 0]
+            seen = tf.abs(tape.gradient(score, images))[0]
+            rows = np.flatnonzero(tf.reduce_max(seen, axis=(1, 2)))
+            reach.append(rows[-1] - rows[0] + 1)
+        # By hand: 7 + 2, then stride 2: + 2 and + 4; each further one + 4.
+        self.assertEqual(reach, [15, 27])
+
     def test_generator_has_the_channels_of_the_paper(self):
         model = generator.generator(128, 32, 30, name="g", dtype=FLOAT32)
         filters = [
