@@ -5,7 +5,7 @@
 Stop it at any time: the same command continues from the last checkpoint.
 """
 
-import importlib
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -19,8 +19,10 @@ from tflm import errors
 from tflm.data import shards as shards_lib
 from tflm.training import loop
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", "puppets", sorted(configs.PRESETS), "Dataset, and its preset."
+_DATASET = flags.DEFINE_string(
+    "dataset",
+    "puppets",
+    f"Dataset, and its preset: one of {', '.join(configs.PRESETS)}.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one setting, e.g. --set train.batch_size=16."
@@ -38,6 +40,10 @@ _INIT_FROM = flags.DEFINE_string(
 
 def main() -> int:
     dataset = _DATASET.value
+    if dataset not in configs.PRESETS:
+        raise errors.UserError(
+            f"no dataset {dataset!r}; one of {', '.join(configs.PRESETS)}"
+        )
     workdir = _WORKDIR.value or f"runs/{dataset}"
     try:
         config = configs.override(configs.PRESETS[dataset], _SET.value)
@@ -59,10 +65,11 @@ def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
     """Opens shards; those of puppets, which need no raw data, are built."""
     try:
         return shards_lib.open_shards(data_dir, dataset)
-    except FileNotFoundError:
-        builder = importlib.import_module(
-            f"data_prep.{dataset}.{dataset}_dataset_builder"
-        ).Builder
+    except FileNotFoundError as error:
+        module = f"data_prep.{dataset}.{dataset}_dataset_builder"
+        if importlib.util.find_spec(f"data_prep.{dataset}") is None:
+            raise errors.UserError(f"data.dataset: {error}") from error
+        builder = importlib.import_module(module).Builder
     command = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
     if source := builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         words = " ".join(["python -m data_prep", *command, "--raw_dir=DIR"])
@@ -74,8 +81,15 @@ def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
     root = pathlib.Path(__file__).resolve().parent
     command = [sys.executable, "-m", "data_prep", *command]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    built = subprocess.run(command, env={**os.environ, "PYTHONPATH": path})
-    if built.returncode:
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}
+    ) as build:
+        try:
+            build.wait()
+        except KeyboardInterrupt:  # It got it too, and tidies up.
+            build.wait()
+            raise
+    if build.returncode:
         raise errors.UserError(f"building {dataset} failed, see above")
     return shards_lib.open_shards(data_dir, dataset)
 

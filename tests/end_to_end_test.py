@@ -109,6 +109,10 @@ class EndToEndTest(absltest.TestCase):
                 self._assert_one_line_error(
                     _run("train.py", *train, *flags), *words
                 )
+        self._assert_one_line_error(
+            _run("train.py", "--dataset=faces", self.data),
+            "no dataset 'faces'; one of puppets, celeba, images",
+        )
         missing = _run("train.py", "--dataset=celeba", self.data)
         self._assert_one_line_error(
             missing,

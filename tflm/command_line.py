@@ -22,6 +22,10 @@ def run(main: Callable[[], int | None]) -> None:
     """
     script = pathlib.Path(sys.argv[0]).name
 
+    def fail(error: Exception) -> int:
+        print(f"{script}: {error}", file=sys.stderr)
+        return 1
+
     def guarded(argv: list[str]) -> int | None:
         absl_logging.set_verbosity(absl_logging.ERROR)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -35,13 +39,12 @@ def run(main: Callable[[], int | None]) -> None:
             if len(argv) > 1:
                 raise errors.UserError(f"unexpected arguments: {argv[1:]}")
             return main()
-        except (
-            errors.UserError,
-            FileNotFoundError,
-            FloatingPointError,
-            PermissionError,
-        ) as error:
-            print(f"{script}: {error}", file=sys.stderr)
-            return 1
+        except (errors.UserError, FloatingPointError) as error:
+            return fail(error)
+        except OSError as error:  # A path that cannot be used as one.
+            return fail(error)
+        except KeyboardInterrupt:
+            print(f"{script}: stopped", file=sys.stderr)
+            return 130
 
     app.run(guarded)

@@ -79,17 +79,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             initializer=workers.initialize,
         ) as pool:
             drawn = pool.map(draw, range(count), chunksize=8)
-            for clip, (images, joints) in enumerate(drawn):
-                clip_id = f"{split}_{clip:05d}"
-                frames = [
-                    {
-                        "image": io.BytesIO(image),
-                        "index": index,
-                        "keypoints": joints[index],
-                    }
-                    for index, image in enumerate(images)
-                ]
-                yield clip_id, {"clip_id": clip_id, "frames": frames}
+            try:
+                for clip, (images, joints) in enumerate(drawn):
+                    clip_id = f"{split}_{clip:05d}"
+                    frames = [
+                        {
+                            "image": io.BytesIO(image),
+                            "index": index,
+                            "keypoints": joints[index],
+                        }
+                        for index, image in enumerate(images)
+                    ]
+                    yield clip_id, {"clip_id": clip_id, "frames": frames}
+            finally:  # Stopped early: do not draw the rest first.
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _encoded_clip(

@@ -1,6 +1,7 @@
 """Training batches: pairs of images of one object in two geometries."""
 
 from collections.abc import Callable
+import logging
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from tflm.data import views
 from tflm.data import warps
 
 Batch = dict[str, tf.Tensor]
-_CHECKED_CLIPS = 100  # Looked through for one that gives a video pair.
+_log = logging.getLogger(__name__)
 _CACHE_BYTES = 2**30  # Square views are kept in memory if all fit into this.
 
 
@@ -44,7 +45,7 @@ def train_batches(
     frames = clips.map(lambda clip: clip["frames"])
     if config.data.pairs == "video":
         has_pair = _has_pair(config.data)
-        seen = frames.take(_CHECKED_CLIPS).filter(has_pair).take(1)
+        seen = frames.filter(has_pair).take(1)
         if not list(seen.as_numpy_iterator()):
             raise errors.UserError(
                 f"no clip of {config.data.dataset} has two frames"
@@ -54,12 +55,16 @@ def train_batches(
         frames = frames.filter(has_pair)
     size, num_frames = config.model.image_size, shards.num_frames("train")
     if num_frames * size * size * 3 <= _CACHE_BYTES:
+        _log.info("decoding %d frames into memory", num_frames)
         frames = frames.map(
             lambda clip: {**clip, "image": _views_of_all(clip, config)},
             num_parallel_calls=tf.data.AUTOTUNE,
         ).cache()
+        # Now, so that memory does not grow during the first epoch.
+        frames.reduce(0, lambda count, _: count + 1)
     # Else encoded frames, which are small, are shuffled, and decoded if used.
-    frames = frames.shuffle(config.data.shuffle_buffer, seed=config.train.seed)
+    shuffle_seed = config.train.seed + first_step
+    frames = frames.shuffle(config.data.shuffle_buffer, seed=shuffle_seed)
     examples = tf.data.Dataset.zip(frames.repeat(), tf.data.Dataset.counter())
     batches = (
         examples.map(

@@ -2,11 +2,14 @@
 
 import dataclasses
 import pathlib
+import re
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tflm import errors
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,11 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
     """
     root = pathlib.Path(data_dir) / dataset
     versions = sorted(
-        (path.parent for path in root.glob("*/dataset_info.json")),
+        (
+            path.parent
+            for path in root.glob("*/dataset_info.json")
+            if _VERSION.fullmatch(path.parent.name)  # Not a build under way.
+        ),
         key=lambda path: tuple(int(n) for n in path.name.split(".")),
     )
     if not versions:

@@ -358,7 +358,8 @@ def _draw_score_maps(
         order[:_SHOWN_MAPS],
         _title("Score maps", found)
         + f"\nbars: softmax of the {model.bottleneck.marginal} over each row"
-        " (left) and column (above), a probability; dot: the landmark",
+        " (left) and column (above), at a temperature of"
+        f" {model.bottleneck.temperature:g}; dot: the landmark",
     )
     figures.save(figure, folder / "score_maps.png")
 

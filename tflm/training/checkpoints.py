@@ -70,7 +70,8 @@ def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
                 f"another process is training in {workdir}; stop it, or choose"
                 " another --workdir"
             ) from None
-        if (folder / _CONFIG).exists():
+        # Without a checkpoint there is no run yet that a config could spoil.
+        if _checkpoints(workdir):
             if changed := configs.differences(load_config(workdir), config):
                 raise errors.UserError(
                     f"{workdir} was made with other settings:"
@@ -109,10 +110,20 @@ def save(
     optimizer: tf.keras.optimizers.Optimizer,
     loss: object,
 ) -> None:
-    """Writes a checkpoint named by `optimizer.iterations`."""
+    """Writes a checkpoint named by `optimizer.iterations`.
+
+    Raises:
+        errors.UserError: if it cannot be written.
+    """
     folder = _checkpoint_dir(workdir)
     step = int(optimizer.iterations)
-    _everything(model, optimizer, loss).write(str(folder / f"{_PREFIX}-{step}"))
+    path = folder / f"{_PREFIX}-{step}"
+    try:
+        _everything(model, optimizer, loss).write(str(path))
+    except tf.errors.OpError as error:  # The disk is full, for example.
+        raise errors.UserError(f"cannot write {path}: {error.message}") from (
+            error
+        )
     for path in _checkpoints(workdir)[:-_KEPT]:
         for file in folder.glob(f"{path.name}.*"):
             file.unlink()

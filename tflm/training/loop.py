@@ -101,12 +101,13 @@ def _run(
     model, optimizer, loss = state
     train_step = steps.make_train_step(model, optimizer, loss, config.train)
     writer = tf.summary.create_file_writer(checkpoints.summaries_dir(workdir))
-    probe = next(iter(pairs.train_batches(config, shards)))
     batches = iter(pairs.train_batches(config, shards, first_step=step))
+    probe = next(batches)
     last_step, saved = config.train.num_steps, step
     with _stop_signals() as stopped, _progress(step, last_step) as progress:
         since, step_since = time.monotonic(), step
-        while step < last_step and not stopped:
+        is_last = step >= last_step
+        while not is_last:
             metrics = train_step(next(batches))
             step += 1
             is_last = step == last_step or bool(stopped)

@@ -6,6 +6,7 @@ import numpy as np
 
 from tflm import coords
 
+_SMALLEST_TILE = 128  # Pixels; smaller images are enlarged to about that.
 _GOLDEN = 0.61803398875  # Steps of hue that never come near to each other.
 
 
@@ -62,8 +63,13 @@ def quadruplets(
         landmarks: float `[N, K, 2]` of the target, (y, x) in [-1, 1].
 
     Returns:
-        float32 `[N * S, 4 * S, 3]` in [0, 1].
+        float32 `[N * T, 4 * T, 3]` in [0, 1], T a multiple of S.
     """
+    enlarge = max(1, _SMALLEST_TILE // source.shape[1])
+    source, target, reconstruction = (
+        np.repeat(np.repeat(images, enlarge, axis=1), enlarge, axis=2)
+        for images in (source, target, reconstruction)
+    )
     spots = [heatmap_overlay(*pair) for pair in zip(target, landmarks)]
     shown = [source, target, np.clip(reconstruction, 0.0, 1.0), spots]
     rows = np.concatenate([np.asarray(part) for part in shown], axis=2)

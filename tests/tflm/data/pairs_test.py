@@ -119,9 +119,20 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
         for name in ("source", "target", "mask"):
             self.assertAllInRange(batch[name], -1e-5, 1 + 1e-5)
 
-    def test_another_first_step_gives_other_batches(self):
-        first, later = _batches(VIDEO, 1)[0], _batches(VIDEO, 1, 5)[0]
-        self.assertNotAllEqual(first["target"], later["target"])
+    def test_another_first_step_gives_other_clips(self):
+        clips = _frames()
+
+        def order(first_step):
+            return [
+                clip_id
+                for batch in _batches(VIDEO, 3, first_step)
+                for target in _as_uint8(batch["target"])
+                for clip_id, frames in clips.items()
+                if (frames == target).all((1, 2, 3)).any()
+            ]
+
+        self.assertLen(set(order(0)), 12)  # An epoch.
+        self.assertNotEqual(order(0), order(5))
 
 
 if __name__ == "__main__":

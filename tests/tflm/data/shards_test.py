@@ -1,4 +1,6 @@
 import collections
+import pathlib
+import shutil
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +28,13 @@ class ShardsTest(tf.test.TestCase):
             "python -m data_prep --dataset=celeba --data_dir=/nowhere",
         ):
             shards.open_shards("/nowhere", "celeba")
+
+    def test_a_build_under_way_is_not_read(self):
+        folder = pathlib.Path(self.get_temp_dir())
+        built = pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.0.0"
+        shutil.copytree(built, folder / "puppets" / "incomplete.X_1.0.0")
+        with self.assertRaisesRegex(FileNotFoundError, "no shards of puppets"):
+            shards.open_shards(str(folder), "puppets")
 
     def test_an_unknown_role_is_named(self):
         with self.assertRaisesRegex(errors.UserError, "no pose images"):

@@ -132,9 +132,16 @@ class CheckpointsTest(tf.test.TestCase):
         with checkpoints.claimed(self.workdir, TINY):
             pass
 
+    def test_a_run_that_never_started_may_change_its_settings(self):
+        changed = configs.override(TINY, ["train.learning_rate=0.5"])
+        for config in (TINY, changed):
+            with checkpoints.claimed(self.workdir, config):
+                pass
+        self.assertEqual(checkpoints.load_config(self.workdir), changed)
+
     def test_other_settings_are_refused_and_named(self):
         with checkpoints.claimed(self.workdir, TINY):
-            pass
+            checkpoints.save(self.workdir, *_state())
         changed = configs.override(TINY, ["train.learning_rate=0.5"])
         with (
             self.assertRaisesRegex(

@@ -98,6 +98,15 @@ class LoopTest(tf.test.TestCase):
         step = loop.train(TINY, tiny_shards.puppets(), self.workdir)
         self.assertEqual(step, 4)
 
+    def test_a_signal_while_logging_saves_too(self):
+        def kill(*_):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with mock.patch.object(loop, "_log_scalars", kill):
+            step = loop.train(TINY, tiny_shards.puppets(), self.workdir)
+        self.assertEqual(step, 3)
+        self.assertEqual(self._steps_saved(), ["step-2", "step-3"])
+
     def test_a_loss_that_is_not_finite_stops_the_run(self):
         def explode(call, metrics):
             nan = tf.constant(float("nan"))

@@ -24,9 +24,9 @@ class PicturesTest(absltest.TestCase):
         grid = pictures.quadruplets(
             source, target, beyond, np.full([2, 1, 2], 5.0)
         )
-        self.assertEqual(grid.shape, (16, 32, 3))
+        self.assertEqual(grid.shape, (256, 512, 3))  # 16 times as large.
         np.testing.assert_allclose(
-            grid[12, [0, 8, 16, 24], 0], [0.2, 0.4, 1.0, 0.2], atol=1e-6
+            grid[200, [100, 200, 300, 400], 0], [0.2, 0.4, 1.0, 0.2], atol=1e-6
         )
 
 
