@@ -43,7 +43,9 @@ def main() -> int:
     found = report.evaluate(workdir, _DATA_DIR.value, _EVAL_DATASET.value)
     print(report.table(found))
     folder = checkpoints.evaluation_dir(workdir, found["dataset"])
-    print(f"metrics and figures are in {folder}")
+    print("written:")
+    for path in sorted(folder.glob("*.*")):
+        print(f"  {path}")
     return 0
 
 

@@ -26,6 +26,14 @@ class HealthTest(absltest.TestCase):
         self.assertEqual(found.dead, [0, 1, 2])
         self.assertEqual(found.duplicated, [])
 
+    def test_a_dead_landmark_beside_a_live_one_is_no_duplicate(self):
+        dead = np.zeros([2, 2])
+        live = np.array([[-0.03, 0.0], [0.03, 0.0]])
+        for pair in ([dead, live], [live, dead]):
+            found = health.landmark_health(np.stack(pair, axis=1))
+            self.assertLen(found.dead, 1)
+            self.assertEqual(found.duplicated, [])
+
 
 if __name__ == "__main__":
     absltest.main()
