@@ -20,9 +20,13 @@ from tflm.data import shards as shards_lib
 from tflm.training import loop
 
 _DATASET = flags.DEFINE_string(
-    "dataset",
-    "puppets",
-    f"Dataset, and its preset: one of {', '.join(configs.PRESETS)}.",
+    "dataset", "puppets", "Dataset; unless --preset is given, its preset."
+)
+_PRESET = flags.DEFINE_enum(
+    "preset",
+    None,
+    list(configs.PRESETS),
+    "Settings to start from, instead of the dataset's own.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one setting, e.g. --set train.batch_size=16."
@@ -31,7 +35,7 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", "data", "Where data_prep wrote the shards."
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; runs/DATASET if not given."
+    "workdir", None, "The run's folder; runs/PRESET if not given."
 )
 _INIT_FROM = flags.DEFINE_string(
     "init_from", None, "Workdir of a run whose weights this one starts from."
@@ -39,14 +43,14 @@ _INIT_FROM = flags.DEFINE_string(
 
 
 def main() -> int:
-    dataset = _DATASET.value
-    if dataset not in configs.PRESETS:
+    preset = _PRESET.value or _DATASET.value
+    if preset not in configs.PRESETS:
         raise errors.UserError(
-            f"no dataset {dataset!r}; one of {', '.join(configs.PRESETS)}"
+            f"no dataset {preset!r}; one of {', '.join(configs.PRESETS)}"
         )
-    workdir = _WORKDIR.value or f"runs/{dataset}"
+    workdir = _WORKDIR.value or f"runs/{preset}"
     try:
-        config = configs.override(configs.PRESETS[dataset], _SET.value)
+        config = configs.override(configs.PRESETS[preset], _SET.value)
     except ValueError as error:
         raise errors.UserError(f"--set: {error}") from error
     shards = _open_or_build(config.data.dataset, _DATA_DIR.value)

@@ -1,6 +1,6 @@
 """Every setting of an experiment, as frozen data. Imports no TensorFlow.
 
-A preset is named after its dataset. `from_json` inverts `to_json`; `override`
+A preset is named after its dataset, or DATASET_RECIPE. `from_json` inverts `to_json`; `override`
 applies `section.field=value` assignments.
 """
 
@@ -13,9 +13,15 @@ IMAGE_SIZES = (32, 64, 128, 256)
 PAIRS = ("tps", "video")
 MARGINALS = ("mean", "sum")
 GAUSSIANS = ("paper", "released")
-LOSSES = ("l1", "l2", "perceptual")
+BOTTLENECKS = ("heatmap", "fully_connected")
+INITIALIZERS = ("truncated_normal", "normal", "he_normal")
+LOSSES = ("l1", "l2", "perceptual", "adversarial_l1", "adversarial_l2")
+LOSS_NETWORKS = ("auto", "colorization", "imagenet", "vgg16_file", "random")
+TAPS = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
+SCALES = ("bias_corrected", "released")
 PRECISIONS = ("float32", "bfloat16", "auto")
-SCHEDULES = ("staircase", "cosine", "constant")
+SCHEDULES = ("staircase", "plateau", "cosine", "constant")
+WEIGHT_DECAYS = ("l2", "decoupled")
 CLIPS = ("global", "per_variable", "none")
 
 
@@ -88,6 +94,11 @@ class ModelConfig:
     num_landmarks: int = 30
     num_filters: int = 32  # Of the first block; doubled per block.
     context_convs: int = 0  # More 3x3 convolutions of the detector, at 16x16.
+    initializer: str = (
+        "truncated_normal"  # Or "normal": both 0.01; "he_normal".
+    )
+    bottleneck: str = "heatmap"  # "fully_connected": no landmarks, ablation.
+    fully_connected_units: int = 20  # Numbers that pass through; even.
     marginal: str = "mean"  # Of a score map, before softmax: or "sum".
     temperature: float = 1.0  # The marginals are divided by it.
     gaussian: str = "paper"  # exp(-d^2/(2 sigma^2)); "released": no 1/2.
@@ -95,16 +106,24 @@ class ModelConfig:
 
     def __post_init__(self):
         _one_of("image_size", self.image_size, IMAGE_SIZES)
+        _one_of("initializer", self.initializer, INITIALIZERS)
+        _one_of("bottleneck", self.bottleneck, BOTTLENECKS)
         _one_of("marginal", self.marginal, MARGINALS)
         _one_of("gaussian", self.gaussian, GAUSSIANS)
         _positive(
             self,
             "num_landmarks",
             "num_filters",
+            "fully_connected_units",
             "temperature",
             "heatmap_sigma",
         )
         _not_negative(self, "context_convs")
+        if self.fully_connected_units % 2:
+            raise ValueError(
+                "fully_connected_units must be even, got"
+                f" {self.fully_connected_units}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +131,19 @@ class LossConfig:
     """What the reconstruction is compared with the target by."""
 
     name: str = "l2"
+    network: str = "auto"  # Perceptual: see `losses.loss_networks`.
+    network_hash: str = ""  # Of its weights; train.py fills it in.
+    network_filters: int = 64  # "random": channels of its first block.
+    last_tap: str = "conv5_2"  # The deepest layer compared.
+    scales: str = "bias_corrected"  # Or "released": see `losses.perceptual`.
+    adversarial_weight: float = 0.01  # Beside a pixel loss of weight 1.
 
     def __post_init__(self):
         _one_of("loss name", self.name, LOSSES)
+        _one_of("loss network", self.network, LOSS_NETWORKS)
+        _one_of("last_tap", self.last_tap, TAPS)
+        _one_of("scales", self.scales, SCALES)
+        _positive(self, "network_filters", "adversarial_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +154,12 @@ class TrainConfig:
     num_steps: int = 200_000
     learning_rate: float = 1e-3
     schedule: str = "staircase"  # See `training.optimizers`.
-    decay_factor: float = 0.95  # Staircase: the factor of one stair.
+    decay_factor: float = 0.95  # Staircase, plateau: the factor of one stair.
     decay_steps: int = 100_000  # Staircase: the length of one stair.
+    patience_steps: int = 10_000  # Plateau: without a better training loss.
     warmup_steps: int = 0  # Linear from 0.
-    weight_decay: float = 1e-5  # L2 on convolution kernels.
+    weight_decay: float = 1e-5  # On convolution kernels.
+    weight_decay_kind: str = "l2"  # In the gradient; "decoupled": as in AdamW.
     clip: str = "per_variable"  # Gradient norm: or "global", "none".
     clip_norm: float = 1.0
     precision: str = "auto"  # bfloat16 where the CPU computes in it.
@@ -139,6 +170,7 @@ class TrainConfig:
 
     def __post_init__(self):
         _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("weight_decay_kind", self.weight_decay_kind, WEIGHT_DECAYS)
         _one_of("clip", self.clip, CLIPS)
         _one_of("precision", self.precision, PRECISIONS)
         _positive(
@@ -148,6 +180,7 @@ class TrainConfig:
             "learning_rate",
             "decay_factor",
             "decay_steps",
+            "patience_steps",
             "clip_norm",
             "log_every",
             "image_every",
@@ -179,6 +212,47 @@ class Config:
     train: TrainConfig = TrainConfig()
 
 
+# Per dataset: which clips, how paired; "released" and "paper" share them.
+_CELEBA = DataConfig("celeba", crop_fraction=0.8)  # 160 -> 128 px.
+_IMAGES = DataConfig("images")
+
+
+def _ours(data: DataConfig, num_landmarks: int = 30) -> Config:
+    """The released recipe, with the paper's Gaussian and balanced scales."""
+    return Config(
+        data=data,
+        model=ModelConfig(num_landmarks=num_landmarks),
+        loss=LossConfig("perceptual"),
+    )
+
+
+def _released(data: DataConfig, num_landmarks: int = 30) -> Config:
+    """The authors' released code."""
+    return Config(
+        data=data,
+        model=ModelConfig(num_landmarks=num_landmarks, gaussian="released"),
+        loss=LossConfig("perceptual", scales="released"),
+    )
+
+
+def _paper(data: DataConfig, num_landmarks: int = 30) -> Config:
+    """Sec. 4.1 to the letter; batch size and pairs are the released code's."""
+    return Config(
+        data=data,
+        model=ModelConfig(
+            num_landmarks=num_landmarks, marginal="sum", initializer="normal"
+        ),
+        loss=LossConfig("perceptual"),
+        train=TrainConfig(
+            learning_rate=1e-2,
+            schedule="plateau",
+            decay_factor=0.1,
+            weight_decay=5e-4,
+            clip="global",
+        ),
+    )
+
+
 PRESETS = {
     "puppets": Config(
         data=DataConfig("puppets", pairs="video"),
@@ -200,11 +274,12 @@ PRESETS = {
             warmup_steps=100,
         ),
     ),
-    "celeba": Config(
-        data=DataConfig("celeba", crop_fraction=0.8),  # 160 -> 128 px.
-        loss=LossConfig("perceptual"),
-    ),
-    "images": Config(data=DataConfig("images"), loss=LossConfig("perceptual")),
+    "celeba": _ours(_CELEBA),
+    "celeba_released": _released(_CELEBA),
+    "celeba_paper": _paper(_CELEBA),
+    "images": _ours(_IMAGES),
+    "images_released": _released(_IMAGES),
+    "images_paper": _paper(_IMAGES),
 }
 
 
