@@ -22,11 +22,11 @@ from tflm.training import loop
 _DATASET = flags.DEFINE_string(
     "dataset", "puppets", "Dataset; unless --preset is given, its preset."
 )
-_PRESET = flags.DEFINE_enum(
+_PRESET = flags.DEFINE_string(
     "preset",
     None,
-    list(configs.PRESETS),
-    "Settings to start from, instead of the dataset's own.",
+    "Settings to start from, instead of the dataset's own: one of"
+    f" {', '.join(configs.PRESETS)}.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one setting, e.g. --set train.batch_size=16."
@@ -46,7 +46,7 @@ def main() -> int:
     preset = _PRESET.value or _DATASET.value
     if preset not in configs.PRESETS:
         raise errors.UserError(
-            f"no dataset {preset!r}; one of {', '.join(configs.PRESETS)}"
+            f"no preset {preset!r}; one of {', '.join(configs.PRESETS)}"
         )
     workdir = _WORKDIR.value or f"runs/{preset}"
     try:

@@ -1,7 +1,7 @@
 """Every setting of an experiment, as frozen data. Imports no TensorFlow.
 
-A preset is named after its dataset, or DATASET_RECIPE. `from_json` inverts `to_json`; `override`
-applies `section.field=value` assignments.
+A preset is named after its dataset, or DATASET_RECIPE. `from_json` inverts
+`to_json`; `override` applies `section.field=value` assignments.
 """
 
 import ast
