@@ -5,7 +5,9 @@
 Stop it at any time: the same command continues from the last checkpoint.
 """
 
+import dataclasses
 import importlib.util
+import logging
 import os
 import pathlib
 import subprocess
@@ -16,8 +18,11 @@ from absl import flags
 from tflm import command_line  # Before TensorFlow: it quiets its start.
 from tflm import configs
 from tflm import errors
+from tflm import losses
 from tflm.data import shards as shards_lib
+from tflm.losses import loss_networks
 from tflm.training import loop
+from tflm.training import precision
 
 _DATASET = flags.DEFINE_string(
     "dataset", "puppets", "Dataset; unless --preset is given, its preset."
@@ -40,6 +45,12 @@ _WORKDIR = flags.DEFINE_string(
 _INIT_FROM = flags.DEFINE_string(
     "init_from", None, "Workdir of a run whose weights this one starts from."
 )
+_LOSS_WEIGHTS = flags.DEFINE_string(
+    "loss_weights",
+    None,
+    "HDF5 or .npz file with the weights of loss.network, which is colorization,"
+    " imagenet or vgg16_file.",
+)
 
 
 def main() -> int:
@@ -53,8 +64,14 @@ def main() -> int:
         config = configs.override(configs.PRESETS[preset], _SET.value)
     except ValueError as error:
         raise errors.UserError(f"--set: {error}") from error
+    if _LOSS_WEIGHTS.value and config.loss.name != "perceptual":
+        raise errors.UserError(
+            f"--loss_weights={_LOSS_WEIGHTS.value}: loss.name="
+            f"{config.loss.name} has no loss network; it is for perceptual"
+        )
     shards = _open_or_build(config.data.dataset, _DATA_DIR.value)
-    step = loop.train(config, shards, workdir, _INIT_FROM.value)
+    config, loss = _with_loss(config)
+    step = loop.train(config, shards, workdir, loss, _INIT_FROM.value)
     if step < config.train.num_steps:
         print(f"stopped at step {step}; the same command continues from there")
         return 1
@@ -63,6 +80,34 @@ def main() -> int:
         f" --workdir={workdir} --data_dir={_DATA_DIR.value}"
     )
     return 0
+
+
+def _with_loss(config: configs.Config) -> tuple[configs.Config, losses.Loss]:
+    """Makes the loss; the config then names its network and the weights."""
+    if config.loss.name != "perceptual":
+        return config, losses.from_config(config.loss, seed=config.train.seed)
+    network = loss_networks.load(
+        config.loss,
+        config.data.dataset,
+        _DATA_DIR.value,
+        _LOSS_WEIGHTS.value,
+        config.train.seed,
+        precision.resolve(config.train.precision),
+    )
+    wanted = config.loss.network_hash
+    if wanted not in ("", network.hash):
+        raise errors.UserError(
+            f"loss.network_hash={wanted}, but {network.origin} has the hash"
+            f" {network.hash}"
+        )
+    logging.getLogger("tflm").info(
+        "loss network: %s %s (%s)", network.name, network.hash, network.origin
+    )
+    loss_config = dataclasses.replace(
+        config.loss, network=network.name, network_hash=network.hash
+    )
+    config = dataclasses.replace(config, loss=loss_config)
+    return config, losses.from_config(loss_config, network)
 
 
 def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:

@@ -1,6 +1,7 @@
 """The scripts, as a person runs them: from shards to exported files."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import tempfile
 
 from absl.testing import absltest
+import numpy as np
 
 from tests import tiny_shards
 from tflm import configs
@@ -27,9 +29,14 @@ def _command(script: str, *flags: str) -> list[str]:
     return [sys.executable, str(ROOT / script), *flags]
 
 
-def _run(script: str, *flags: str) -> subprocess.CompletedProcess:
+def _run(
+    script: str, *flags: str, **environment: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        _command(script, *flags), capture_output=True, text=True
+        _command(script, *flags),
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
 
 
@@ -98,6 +105,60 @@ class EndToEndTest(absltest.TestCase):
         self.assertIn("the same command continues", output)
         self.assertLen(list(workdir.rglob("*.index")), 1)
 
+    def test_a_run_keeps_to_its_loss_network(self):
+        workdir = self.root / "run"
+        flags = ["--dataset=puppets", self.data, f"--workdir={workdir}", *TINY]
+        flags += [
+            "--set=loss.name=perceptual",
+            "--set=loss.network=vgg16_file",
+            "--set=loss.last_tap=conv1_2",
+            "--set=train.num_steps=1",
+        ]
+        for name, value in (("one", 1.0), ("two", 2.0)):
+            layers = {"conv1_1_b": np.zeros([2]), "conv1_2_b": np.zeros([2])}
+            layers["conv1_1_W"] = np.full([3, 3, 3, 2], value)
+            layers["conv1_2_W"] = np.full([3, 3, 2, 2], value)
+            np.savez(self.root / f"{name}.npz", **layers)
+
+        file = self.root / "one.npz"
+        trained = _run("train.py", *flags, f"--loss_weights={file}")
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        found = checkpoints.load_config(str(workdir)).loss
+        self.assertEqual(found.network, "vgg16_file")
+        self.assertIn(
+            f"loss network: vgg16_file {found.network_hash} ({file})",
+            trained.stderr,
+        )
+        self.assertLen(found.network_hash, 16)
+
+        other = f"--loss_weights={self.root / 'two.npz'}"
+        result = _run("train.py", *flags, other)
+        self.assertIn(
+            f"loss.network_hash is '{found.network_hash}', now '",
+            result.stderr.splitlines()[-1],
+        )
+        self.assertEqual(result.returncode, 1)
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_user_errors_of_loss_networks(self):
+        train = ["--dataset=puppets", self.data, f"--workdir={self.root}/run"]
+        self._assert_one_line_error(
+            _run("train.py", *train, "--loss_weights=vgg.h5"),
+            "--loss_weights=vgg.h5",
+            "loss.name=l2 has no loss network",
+        )
+        (self.root / ".keras").mkdir()  # An empty cache, and no network.
+        offline = {"HOME": str(self.root), "no_proxy": "", "NO_PROXY": ""}
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            offline[name] = "http://127.0.0.1:9"
+        self._assert_one_line_error(
+            _run("train.py", *train, "--set=loss.name=perceptual", **offline),
+            "python -m tflm.pretrain_colorization --dataset=puppets",
+            "--loss_weights=FILE",
+            "--set loss.name=l2",
+        )
+        self.assertFalse((self.root / "run").exists())
+
     def test_user_errors_of_training(self):
         train = ["--dataset=puppets", self.data, f"--workdir={self.root}/run"]
         for flags, words in (
@@ -111,7 +172,7 @@ class EndToEndTest(absltest.TestCase):
                 )
         self._assert_one_line_error(
             _run("train.py", "--dataset=faces", self.data),
-            "no dataset 'faces'; one of puppets, celeba, images",
+            "no preset 'faces'; one of puppets, celeba, ",
         )
         missing = _run("train.py", "--dataset=celeba", self.data)
         self._assert_one_line_error(

@@ -17,9 +17,13 @@ ROOMS = (
     "models",
     "losses",
     "training",
+    "colorization",
     "evaluation",
     "serving",
+    "pretrain_colorization",
+    "ablation",
 )
+SCRIPTS = ("pretrain_colorization", "ablation")  # Run as python -m tflm.NAME.
 
 
 def _imported(path: pathlib.Path) -> set[str]:
@@ -67,6 +71,14 @@ class ImportsTest(absltest.TestCase):
             if "tensorflow_addons" in _packages(path)
         ]
         self.assertEqual(users, ["tflm/data/warps.py"])
+
+    def test_flags_are_defined_by_scripts_alone(self):
+        users = {
+            path.relative_to(ROOT / "tflm").with_suffix("").as_posix()
+            for path in (ROOT / "tflm").rglob("*.py")
+            if "absl.flags" in _imported(path)
+        }
+        self.assertLessEqual(users, set(SCRIPTS))
 
     def test_configs_import_no_tensorflow(self):
         packages = _packages(ROOT / "tflm" / "configs.py")

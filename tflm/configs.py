@@ -158,7 +158,7 @@ class TrainConfig:
     decay_steps: int = 100_000  # Staircase: the length of one stair.
     patience_steps: int = 10_000  # Plateau: without a better training loss.
     warmup_steps: int = 0  # Linear from 0.
-    weight_decay: float = 1e-5  # On convolution kernels.
+    weight_decay: float = 1e-5  # On kernels.
     weight_decay_kind: str = "l2"  # In the gradient; "decoupled": as in AdamW.
     clip: str = "per_variable"  # Gradient norm: or "global", "none".
     clip_norm: float = 1.0

@@ -17,6 +17,7 @@ from tflm import configs
 from tflm import losses
 from tflm.data import pairs
 from tflm.data import shards as shards_lib
+from tflm.losses import loss_networks
 from tflm.models import landmark_model
 from tflm.training import optimizers
 from tflm.training import precision
@@ -40,7 +41,7 @@ def main() -> None:
     step = steps.make_train_step(
         model,
         optimizers.adam(config.train),
-        losses.from_config(config.loss),
+        _loss(config, computed_in),
         config.train,
     )
     batches = iter(pairs.train_batches(config, shards))
@@ -61,6 +62,21 @@ def main() -> None:
     print(f"training step alone:  {alone:8.0f} images/s")
     print(f"ratio:                {pipeline / alone:8.1f}")
     print(f"both together:        {together:8.0f} images/s")
+
+
+def _loss(config: configs.Config, computed_in: str) -> losses.Loss:
+    """The loss as train.py makes it."""
+    if config.loss.name != "perceptual":
+        return losses.from_config(config.loss)
+    network = loss_networks.load(
+        config.loss,
+        config.data.dataset,
+        _DATA_DIR.value,
+        None,
+        config.train.seed,
+        computed_in,
+    )
+    return losses.from_config(config.loss, network)
 
 
 def _rate(action, config: configs.Config) -> float:

@@ -5,6 +5,7 @@ the same colour in every figure. Points are in pixels of the image drawn.
 """
 
 from collections.abc import Sequence
+import dataclasses
 import os
 import pathlib
 
@@ -18,100 +19,123 @@ from tflm.training import pictures
 
 _DPI = 120
 _TILE = 2.0  # Inches, of one image in a grid.
+_LARGE_TILE = 2.4
 _BLACK, _GREY = "black", "0.35"
+# Of Okabe and Ito, "Color universal design": told apart by the colour-blind.
+_CURVES = {
+    "no_bias": ("without bias", "#0072B2", "o"),
+    "bias": ("with bias", "#D55E00", "s"),
+    "ridge": ("with bias, ridge", "#009E73", "^"),
+}
+_TALLEST = 2.5  # Of a curve, in units of the mean shape's error.
+
+
+@dataclasses.dataclass(frozen=True)
+class Keypoints:
+    """Regressed keypoints of M images beside their annotations."""
+
+    regressed: np.ndarray  # float [M, P, 2], (y, x), normalised.
+    annotated: np.ndarray  # Likewise; NaN where missing.
+    errors_px: np.ndarray  # float [M, P], pixels; NaN where missing.
+    names: Sequence[str]  # P of them.
 
 
 def landmarks_on_images(
-    images: np.ndarray, landmarks: np.ndarray, title: str
+    images: np.ndarray,
+    landmarks: np.ndarray,
+    title: str,
+    keypoints: Keypoints | None = None,
 ) -> figures.Figure:
-    """Images with their landmarks as coloured dots.
+    """Images with their landmarks as coloured dots (paper, figure 3).
 
     Args:
         images: float `[M, S, S, 3]` in [0, 1].
         landmarks: float `[M, K, 2]`, (y, x), normalised.
         title: of the figure.
+        keypoints: of the images; drawn under each row of them on the images
+            again: regressed ones as dots, annotated ones as rings, missing
+            ones not at all, the mean error of an image above it.
 
     Returns:
-        A grid of the images, under it the colour and number of each landmark.
+        Rows of four images, under them what the colours mean.
     """
     colours = pictures.palette(landmarks.shape[1])
-    figure, axes = _grid(len(images), title, _key_rows(len(colours)))
-    for axis, image, points in zip(axes, images, landmarks):
+    columns = min(len(images), _COLUMNS)
+    groups = -(-len(images) // columns)
+    kinds = 1 if keypoints is None else 2
+    heights = [_LARGE_TILE, _LARGE_TILE + 0.25][:kinds] * groups
+    keys = [_key_rows(len(colours), _KEY_COLUMNS) + 1]
+    if keypoints is not None:
+        keys.append(_key_rows(len(keypoints.names) + 2, _NAMED_KEY_COLUMNS))
+    heights += [0.2 * rows + 0.1 for rows in keys]
+    figure = figures.Figure(
+        (max(_LARGE_TILE * columns, 7.0), sum(heights) + 0.6),
+        dpi=_DPI,
+        layout="constrained",
+    )
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, hspace=0, wspace=0)
+    figure.suptitle(title, fontsize=11)
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        axis = figure.add_subplot(grid[kinds * row, column])
         _show(axis, image)
-        points_px = coords.to_pixels(points, image.shape[:2])
-        _dots(axis, points_px, colours, size=28)
+        points_px = coords.to_pixels(landmarks[index], image.shape[:2])
+        _dots(axis, points_px, colours, size=34)
+        if keypoints is not None:
+            axis = figure.add_subplot(grid[kinds * row + 1, column])
+            _show(axis, image)
+            _draw_keypoints(axis, image.shape[:2], keypoints, index)
     handles = [
         _marker(colour, str(index)) for index, colour in enumerate(colours)
     ]
-    _key(figure, handles, columns=_KEY_COLUMNS, title="landmark")
+    key_axis = figure.add_subplot(grid[kinds * groups, :])
+    _key(key_axis, handles, _KEY_COLUMNS, title="landmarks")
+    if keypoints is not None:
+        handles = [
+            _marker(_GREY, "regressed"),
+            _marker("none", "annotated", edge=_GREY, edge_width=1.5),
+            *map(_marker, _keypoint_colours(keypoints), keypoints.names),
+        ]
+        key_axis = figure.add_subplot(grid[kinds * groups + 1, :])
+        _key(key_axis, handles, _NAMED_KEY_COLUMNS)
     return figure
 
 
-def regressed_points(
-    images: np.ndarray,
-    regressed: np.ndarray,
-    annotations: np.ndarray,
-    errors_px: np.ndarray,
-    keypoint_names: Sequence[str],
-    title: str,
-) -> figures.Figure:
-    """Images with regressed (dots) and annotated (circles) keypoints.
+def _keypoint_colours(keypoints: Keypoints) -> np.ndarray:
+    return colormaps["tab10"](np.arange(len(keypoints.names)) % 10)[:, :3]
 
-    Args:
-        images: float `[M, S, S, 3]` in [0, 1].
-        regressed: float `[M, P, 2]`, (y, x), normalised.
-        annotations: as `regressed`; a missing point (NaN) is not drawn.
-        errors_px: float `[M, P]`, pixels, NaN where missing; their mean is
-            written over each image.
-        keypoint_names: P names.
-        title: of the figure.
 
-    Returns:
-        A grid of the images, under it the colour of each keypoint.
-    """
-    colours = colormaps["tab10"](np.arange(len(keypoint_names)) % 10)[:, :3]
-    rows = -(-(len(keypoint_names) + 2) // _NAMED_KEY_COLUMNS)
-    figure, axes = _grid(len(images), title, rows, image_titles=True)
-    for axis, image, found, true, errors in zip(
-        axes, images, regressed, annotations, errors_px
-    ):
-        _show(axis, image)
-        found, true = (
-            coords.to_pixels(points, image.shape[:2])
-            for points in (found, true)
-        )
-        for start, end, colour in zip(found, true, colours):
-            if np.isfinite(end).all():
-                ends = np.stack([start, end], axis=-1)  # [2, 2], rows y and x.
-                axis.plot(ends[1], ends[0], color=colour, linewidth=1.5)
-        _dots(axis, found[np.isfinite(errors)], colours[np.isfinite(errors)])
+def _draw_keypoints(
+    axis, image_size: tuple[int, int], keypoints: Keypoints, index: int
+) -> None:
+    """The keypoints of one image: dots, rings and lines between them."""
+    errors_px = keypoints.errors_px[index]
+    has_it = np.isfinite(errors_px)
+    if not has_it.any():
+        axis.set_title("not annotated", fontsize=9)
+        return
+    axis.set_title(f"{np.nanmean(errors_px):.1f} px", fontsize=9)
+    colours = _keypoint_colours(keypoints)[has_it]
+    found, true = (
+        coords.to_pixels(points[index][has_it], image_size)
+        for points in (keypoints.regressed, keypoints.annotated)
+    )
+    for start, end, colour in zip(found, true, colours):
+        ends = np.stack([start, end], axis=-1)  # [2, 2], rows y and x.
+        axis.plot(ends[1], ends[0], color=colour, linewidth=1.5)
+    _dots(axis, found, colours, size=26)
+    # Under the dots (3) and over the lines (2).
+    for edges, width in (("white", 3.2), (colours, 1.6)):
         axis.scatter(
             true[:, 1],
             true[:, 0],
-            s=45,
+            s=110,
             facecolors="none",
-            edgecolors="white",
-            linewidths=2.6,
-            zorder=3,
+            edgecolors=edges,
+            linewidths=width,
+            zorder=2.5,
         )
-        axis.scatter(
-            true[:, 1],
-            true[:, 0],
-            s=45,
-            facecolors="none",
-            edgecolors=colours,
-            linewidths=1.3,
-            zorder=4,
-        )
-        if np.isfinite(errors).any():
-            axis.set_title(f"{np.nanmean(errors):.1f} px", fontsize=9)
-    handles = [
-        _marker(_GREY, "regressed"),
-        _marker("none", "annotated", edge=_GREY, edge_width=1.5),
-        *(_marker(*item) for item in zip(colours, keypoint_names)),
-    ]
-    _key(figure, handles, columns=_NAMED_KEY_COLUMNS)
-    return figure
 
 
 def score_maps(
@@ -216,6 +240,78 @@ def in_colour(heatmaps: np.ndarray) -> np.ndarray:
     return np.clip(shown, 0.0, 1.0)
 
 
+def sample_efficiency(
+    found: dict[str, list[dict]], mean_shape: float, error: str, title: str
+) -> figures.Figure:
+    """Error of the linear maps over the number of labelled images.
+
+    Args:
+        found: as `sample_efficiency.measure` answers. The error bar of the
+            last point is the deviation over resamples.
+        mean_shape: error of the mean shape.
+        error: its name and unit, written at the axis.
+        title: of the figure.
+
+    Returns:
+        A curve per map. Points above 2.5 times the mean shape's error are
+        numbers at the upper edge.
+    """
+    figure = figures.Figure((7.0, 5.0), dpi=_DPI, layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    axis = figure.subplots()
+    limit, highest = _TALLEST * mean_shape, mean_shape
+    written: dict[int, int] = {}  # n -> numbers at the upper edge.
+    for name, (*drawn, resampled) in found.items():
+        label, colour, marker = _CURVES[name]
+        n, means = (
+            np.array([entry[key] for entry in drawn]) for key in ("n", "mean")
+        )
+        deviations = np.array(
+            [entry["std"] for entry in [*drawn[:-1], resampled]]
+        )
+        is_low = means <= limit
+        highest = max(highest, *(means + deviations)[is_low])
+        axis.errorbar(
+            n,
+            np.where(is_low, means, np.nan),
+            deviations,
+            label=label,
+            color=colour,
+            marker=marker,
+            capsize=3,
+            linewidth=1.5,
+        )
+        for far_n, far in zip(n[~is_low].tolist(), means[~is_low]):
+            written[far_n] = written.get(far_n, 0) + 1
+            axis.annotate(
+                f"\N{UPWARDS ARROW} {far:.3g}",
+                (far_n, 1.0),
+                (0, -12 * written[far_n]),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                color=colour,
+                fontsize=8,
+                ha="center",
+            )
+    axis.axhline(
+        mean_shape,
+        color=_BLACK,
+        linestyle="--",
+        linewidth=1.2,
+        label="mean shape of all labels",
+    )
+    axis.set_xscale("log")
+    ticks = [*n[n < 0.7 * n[-1]], n[-1]]  # Others would touch the last.
+    axis.set_xticks(ticks, [f"{count:,}" for count in ticks], fontsize=9)
+    axis.minorticks_off()
+    axis.set_ylim(0.0, 1.1 * min(highest, limit))
+    axis.set_xlabel("labelled images (log scale; the last: all there are)")
+    axis.set_ylabel(error)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=9)
+    return figure
+
+
 def save(figure: figures.Figure, path: pathlib.Path) -> None:
     """Writes a PNG, whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
@@ -223,32 +319,13 @@ def save(figure: figures.Figure, path: pathlib.Path) -> None:
     os.replace(partial, path)
 
 
+_COLUMNS = 4
 _KEY_COLUMNS = 15
-_NAMED_KEY_COLUMNS = 5
+_NAMED_KEY_COLUMNS = 7
 
 
-def _key_rows(num_items: int) -> int:
-    return -(-num_items // _KEY_COLUMNS)
-
-
-def _grid(
-    num_images: int, title: str, key_rows: int, image_titles: bool = False
-) -> tuple[figures.Figure, list]:
-    columns = min(num_images, 4)
-    rows = -(-num_images // columns)
-    figure = figures.Figure(
-        (
-            max(_TILE * columns * 1.15, 7.0),
-            (_TILE * 1.15 + 0.25 * image_titles) * rows + 0.2 * key_rows + 0.9,
-        ),
-        dpi=_DPI,
-        layout="constrained",
-    )
-    figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes[num_images:]:
-        axis.set_axis_off()
-    return figure, list(axes[:num_images])
+def _key_rows(num_items: int, columns: int) -> int:
+    return -(-num_items // columns)
 
 
 def _show(axis, image: np.ndarray) -> None:
@@ -287,14 +364,16 @@ def _marker(
     )
 
 
-def _key(figure, handles, columns: int, title: str | None = None) -> None:
+def _key(axis, handles, columns: int, title: str | None = None) -> None:
+    """Makes of an empty axis what says what the colours mean."""
     columns = min(columns, len(handles))
-    figure.legend(
+    axis.set_axis_off()
+    axis.legend(
         # matplotlib fills columns; a reader reads rows.
         handles=[h for i in range(columns) for h in handles[i::columns]],
         ncols=columns,
         title=title,
-        loc="outside lower center",
+        loc="center",
         fontsize=8,
         title_fontsize=9,
         handletextpad=0.1,

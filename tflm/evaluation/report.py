@@ -4,24 +4,32 @@ What `metrics.json` holds:
 
 dataset, trained_on: the dataset evaluated and the one trained on.
 step: of the checkpoint.
-num_landmarks: K.
+num_landmarks: K; null if the bottleneck is fully connected.
+code_units: numbers that pass a fully-connected bottleneck, else null. They are
+    scored as if they were the coordinates of landmarks.
 pixel: what a pixel is in all that follows.
 no_annotations: why nothing was scored, else null. If not null, the keys from
-    num_train to pck_bias are null.
+    num_train to sample_efficiency are null.
 num_train, num_test: images the linear maps were fitted and scored on.
-nme_percent: `no_bias`, `bias`, `mean_shape`: mean point error over the distance
-    of the dataset's normalising pair; null if it has none.
-mean_error_px: `no_bias`, `bias`, `mean_shape`: mean point error.
+nme_percent: `no_bias`, `bias`, `untrained_no_bias`, `untrained_bias`,
+    `mean_shape`: mean point error over the distance of the dataset's
+    normalising pair; null if it has none.
+mean_error_px: likewise: mean point error.
 pck: of the map without bias. Per distance ("6": at most 6 pixels) the percent
     of correct points of each keypoint, and the mean of these, `mean`. In
-    `mean_shape` the same of the mean shape.
-pck_bias: of the map with bias, per distance.
+    `untrained` and `mean_shape` the same of these.
+pck_bias: of the map with bias, per distance and in `untrained`.
+sample_efficiency: `error`, the key above that is the error; `how`, in words;
+    and the lists of `sample_efficiency.measure`. Null if no image annotates all
+    keypoints.
 health: `spread` of each landmark (normalised units: the image spans 2), `dead`
-    landmarks and `duplicated` pairs, over `num_images` images.
+    landmarks and `duplicated` pairs, over `num_images` images; null if there
+    are no landmarks.
 
 `no_bias` and `bias` are the linear maps from landmarks to keypoints without
-and with a constant term; `mean_shape` answers every image with the mean of the
-training annotations. A number that nothing was counted for is null.
+and with a constant term, `untrained` the same maps from the landmarks of
+`detections.untrained_model`; `mean_shape` answers every image with the mean of
+the training annotations. A number that nothing was counted for is null.
 """
 
 import json
@@ -39,6 +47,7 @@ from tflm.evaluation import detections
 from tflm.evaluation import figures
 from tflm.evaluation import metrics
 from tflm.evaluation import regression
+from tflm.evaluation import sample_efficiency
 from tflm.models import bottlenecks
 from tflm.models import landmark_model
 from tflm.training import checkpoints
@@ -51,12 +60,20 @@ _PIXEL = (
     f"of the square view at {VIEW_SIZE} x {VIEW_SIZE}, whatever the image size"
     f" of the network: [-1, 1] spans {VIEW_SIZE - 1} pixels"
 )
-_METHODS = {
-    "no_bias": "no bias",
-    "bias": "with bias",
-    "mean_shape": "mean shape",
+_METHODS = {  # The two lines of their names in the table.
+    "no_bias": ("", "no bias"),
+    "bias": ("", "with bias"),
+    "untrained_no_bias": ("untrained,", "no bias"),
+    "untrained_bias": ("untrained,", "with bias"),
+    "mean_shape": ("", "mean shape"),
 }
-_SHOWN_IMAGES = 12
+_ERRORS = {"nme_percent": "NME, %", "mean_error_px": "mean error, px"}
+_HOW = (
+    "n of the training images that annotate all keypoints, drawn at random"
+    " without replacement; then all of them, once as they are and in resamples"
+    " with replacement; standard deviations over the draws"
+)
+_SHOWN_IMAGES = 8
 _SHOWN_PAIRS = 5
 _SHOWN_MAPS = 5  # Landmarks, of _SHOWN_MAP_IMAGES images.
 _SHOWN_MAP_IMAGES = 2
@@ -89,48 +106,67 @@ def evaluate(workdir: str, data_dir: str, dataset: str | None = None) -> dict:
     folder = checkpoints.evaluation_dir(workdir, dataset)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def detect(role, max_images=None):
+    def detect(role, max_images=None, untrained=None):
         return detections.detect(
             model,
             config,
             shards,
             role,
+            untrained=untrained,
             num_shown=_SHOWN_IMAGES,
             max_images=max_images,
         )
 
+    has_landmarks = config.model.bottleneck == "heatmap"
     found = {
         "dataset": dataset,
         "trained_on": config.data.dataset,
         "step": step,
-        "num_landmarks": config.model.num_landmarks,
+        "num_landmarks": config.model.num_landmarks if has_landmarks else None,
+        "code_units": None
+        if has_landmarks
+        else config.model.fully_connected_units,
         "pixel": _PIXEL,
         "no_annotations": why_not,
         **dict.fromkeys(_SCORES),
     }
+    keypoints = None
     if why_not:
         test = detect(test_role, _UNLABELLED_IMAGES)
     else:
-        train, test = detect("regression_train"), detect(test_role)
+        untrained = detections.untrained_model(
+            config, shards, "regression_train"
+        )
+        train = detect("regression_train", untrained=untrained)
+        test = detect(test_role, untrained=untrained)
         scores, regressed_px = score(train, test, shards)
         found |= scores
-    found["health"] = _health(test.landmarks)
+        keypoints = _shown_keypoints(test, regressed_px, shards)
+    found["health"] = _health(test.landmarks) if has_landmarks else None
     _write_json(folder / "metrics.json", found)
-    if not why_not:
-        _draw_regressed(folder, found, test, regressed_px, shards)
-    _draw_landmarks(folder, found, test)
-    _draw_score_maps(folder, found, test, model)
-    pairs = detections.example_pairs(config, shards, test_role, _SHOWN_PAIRS)
-    _draw_quadruplets(folder, found, pairs, model, config)
+    if found["sample_efficiency"]:
+        _draw_sample_efficiency(folder, found)
+    if has_landmarks:
+        _draw_landmarks(folder, found, test, keypoints)
+        _draw_score_maps(folder, found, test, model)
+        pairs = detections.example_pairs(
+            config, shards, test_role, _SHOWN_PAIRS
+        )
+        _draw_quadruplets(folder, found, pairs, model, config)
     return found
 
 
 def table(found: dict) -> str:
     """The numbers of `evaluate` for a reader, a few lines of text."""
     health = found["health"]
+    what = (
+        f"{found['num_landmarks']} landmarks"
+        if health
+        else f"a fully-connected code of {found['code_units']} numbers"
+    )
     lines = [
-        f"{found['dataset']}, {found['num_landmarks']} landmarks trained on"
-        f" {found['trained_on']} for {found['step']} steps"
+        f"{found['dataset']}, {what} trained on {found['trained_on']} for"
+        f" {found['step']} steps"
     ]
     if found["no_annotations"]:
         lines.append(f"not scored: {found['no_annotations']}")
@@ -138,14 +174,21 @@ def table(found: dict) -> str:
         lines += [
             f"linear maps fitted on {found['num_train']} images, scored on"
             f" {found['num_test']}; pixels of a {VIEW_SIZE} px view",
+            "untrained: the same maps from the same network with random"
+            " weights; mean shape: a constant",
             "",
             *_score_lines(found),
             "",
+            *_sample_efficiency_lines(found),
         ]
-    lines.append(
-        f"landmarks: {len(health['dead'])} dead, {len(health['duplicated'])}"
-        f" pairs duplicated, of {found['num_landmarks']}"
-    )
+    if health:
+        lines.append(
+            f"landmarks: {len(health['dead'])} dead,"
+            f" {len(health['duplicated'])} pairs duplicated, of"
+            f" {found['num_landmarks']}"
+        )
+    else:
+        lines.append("no figures of landmarks: a fully-connected code has none")
     return "\n".join(lines)
 
 
@@ -156,6 +199,7 @@ _SCORES = (
     "mean_error_px",
     "pck",
     "pck_bias",
+    "sample_efficiency",
 )
 
 
@@ -195,8 +239,9 @@ def score(
         shards: where they come from.
 
     Returns:
-        What `metrics.json` holds from num_train to pck_bias; and the points
-        `[N, P, 2]`, pixels, that the map without bias predicts for `test`.
+        What `metrics.json` holds from num_train to sample_efficiency; and the
+        points `[N, P, 2]`, pixels, that the map without bias predicts for
+        `test`.
 
     Raises:
         errors.UserError: if a keypoint is not annotated in `train`, or none is
@@ -211,21 +256,37 @@ def score(
             f"no image of regression_test of {shards.builder.name} is"
             " annotated; build the dataset with annotated test images"
         )
+    raw_train_px, raw_test_px = (
+        _in_view(part.untrained) for part in (train, test)
+    )
     predicted_px = {
         "no_bias": regression.fit(train_px, truth_px, False)(test_px),
         "bias": regression.fit(train_px, truth_px, True)(test_px),
+        "untrained_no_bias": regression.fit(raw_train_px, truth_px, False)(
+            raw_test_px
+        ),
+        "untrained_bias": regression.fit(raw_train_px, truth_px, True)(
+            raw_test_px
+        ),
         "mean_shape": np.broadcast_to(
             regression.mean_shape(truth_px), answer_px.shape
         ),
     }
-    mean_errors = {
-        method: metrics.mean_error(points, answer_px)
-        for method, points in predicted_px.items()
-    }
-    normalized = pair and {
-        method: metrics.normalized_mean_error(points, answer_px, pair)
-        for method, points in predicted_px.items()
-    }
+
+    def mean_error(points_px):
+        return metrics.mean_error(points_px, answer_px)
+
+    def normalized_error(points_px):
+        return metrics.normalized_mean_error(points_px, answer_px, pair)
+
+    normalized = pair and _each(normalized_error, predicted_px)
+    has_unit = normalized and math.isfinite(normalized["mean_shape"])
+    efficiency = sample_efficiency.measure(
+        train_px,
+        truth_px,
+        test_px,
+        normalized_error if has_unit else mean_error,
+    )
     pck = {
         method: _pck(points, answer_px, names)
         for method, points in predicted_px.items()
@@ -234,11 +295,25 @@ def score(
         "num_train": len(train_px),
         "num_test": len(test_px),
         "nme_percent": normalized,
-        "mean_error_px": mean_errors,
-        "pck": {**pck["no_bias"], "mean_shape": pck["mean_shape"]},
-        "pck_bias": pck["bias"],
+        "mean_error_px": _each(mean_error, predicted_px),
+        "pck": {
+            **pck["no_bias"],
+            "untrained": pck["untrained_no_bias"],
+            "mean_shape": pck["mean_shape"],
+        },
+        "pck_bias": {**pck["bias"], "untrained": pck["untrained_bias"]},
+        "sample_efficiency": efficiency
+        and {
+            "error": "nme_percent" if has_unit else "mean_error_px",
+            "how": _HOW,
+            **efficiency,
+        },
     }
     return _nan_to_none(scores), predicted_px["no_bias"]
+
+
+def _each(error, predicted_px: dict[str, np.ndarray]) -> dict[str, float]:
+    return {method: error(points) for method, points in predicted_px.items()}
 
 
 def _check_annotated(
@@ -284,14 +359,15 @@ def _health(landmarks: np.ndarray) -> dict:
 
 
 def _score_lines(found: dict) -> list[str]:
-    rows = {}
-    if found["nme_percent"]:
-        rows["NME, %"] = found["nme_percent"]
-    rows["mean error, px"] = found["mean_error_px"]
+    rows = {
+        words: found[error] for error, words in _ERRORS.items() if found[error]
+    }
     distance = str(HEADLINE_PX)
     pck = {
         "no_bias": found["pck"][distance],
         "bias": found["pck_bias"][distance],
+        "untrained_no_bias": found["pck"]["untrained"][distance],
+        "untrained_bias": found["pck_bias"]["untrained"][distance],
         "mean_shape": found["pck"]["mean_shape"][distance],
     }
     for joint in pck["no_bias"]:
@@ -299,42 +375,89 @@ def _score_lines(found: dict) -> list[str]:
             method: pck[method][joint] for method in _METHODS
         }
     width = max(map(len, rows))
-    lines = [" " * width + "".join(f"{n:>12}" for n in _METHODS.values())]
+    lines = [
+        (" " * width + "".join(f"{name:>12}" for name in names)).rstrip()
+        for names in zip(*_METHODS.values())
+    ]
     for name, row in rows.items():
-        values = (row[method] for method in _METHODS)
-        cells = ("-" if v is None else f"{v:.2f}" for v in values)
+        cells = (_cell(row[method]) for method in _METHODS)
         lines.append(f"{name:{width}}" + "".join(f"{c:>12}" for c in cells))
     return lines
 
 
-def _draw_landmarks(
-    folder: pathlib.Path, found: dict, test: detections.Detections
-) -> None:
-    figure = figures.landmarks_on_images(
-        test.images, test.landmarks[test.shown], _title("Landmarks", found)
-    )
-    figures.save(figure, folder / "landmarks.png")
+def _sample_efficiency_lines(found: dict) -> list[str]:
+    efficiency = found["sample_efficiency"]
+    if not efficiency:
+        return ["no image annotates all keypoints: no sample efficiency", ""]
+    fits = {"no_bias": "no bias", "bias": "with bias", "ridge": "with, ridge"}
+    lines = [
+        f"{_ERRORS[efficiency['error']]}, of maps fitted on n labelled images,"
+        " mean and deviation over draws",
+        f"{'n':>6}{'draws':>14}" + "".join(f"{w:>18}" for w in fits.values()),
+    ]
+    for entries in zip(*(efficiency[fit] for fit in fits)):
+        n, draws = entries[0]["n"], entries[0]["draws"]
+        kind = "all"
+        if draws > 1:
+            resampled = entries[0]["with_replacement"]
+            kind = f"{draws} resamples" if resampled else f"{draws}"
+        cells = (
+            _cell(entry["mean"])
+            + (f" +- {_cell(entry['std']):>6}" if draws > 1 else " " * 10)
+            for entry in entries
+        )
+        line = f"{n:>6}{kind:>14}" + "".join(f"{c:>18}" for c in cells)
+        lines.append(line.rstrip())
+    return [*lines, ""]
 
 
-def _draw_regressed(
-    folder: pathlib.Path,
-    found: dict,
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _shown_keypoints(
     test: detections.Detections,
     regressed_px: np.ndarray,
     shards: shards_lib.Shards,
-) -> None:
+) -> figures.Keypoints:
     annotated = test.annotations[test.shown]
     regressed_px = regressed_px[test.shown]
-    figure = figures.regressed_points(
-        test.images,
+    return figures.Keypoints(
         coords.from_pixels(regressed_px, (VIEW_SIZE, VIEW_SIZE)),
         annotated,
         metrics.point_errors(regressed_px, _in_view(annotated)),
         shards.keypoint_names,
-        _title("Keypoints regressed without bias", found)
-        + f"\nmean error of each image, in pixels of a {VIEW_SIZE} px view",
     )
-    figures.save(figure, folder / "regressed.png")
+
+
+def _draw_landmarks(
+    folder: pathlib.Path,
+    found: dict,
+    test: detections.Detections,
+    keypoints: figures.Keypoints | None,
+) -> None:
+    title = _title("Landmarks", found)
+    if keypoints is not None:
+        title += (
+            "\nunder them: keypoints regressed from the landmarks, no bias, and"
+            f" the image's mean error in pixels of a {VIEW_SIZE} px view"
+        )
+    figure = figures.landmarks_on_images(
+        test.images, test.landmarks[test.shown], title, keypoints
+    )
+    figures.save(figure, folder / "landmarks.png")
+
+
+def _draw_sample_efficiency(folder: pathlib.Path, found: dict) -> None:
+    efficiency = found["sample_efficiency"]
+    error = efficiency["error"]
+    figure = figures.sample_efficiency(
+        {fit: efficiency[fit] for fit in ("no_bias", "bias", "ridge")},
+        found[error]["mean_shape"],
+        f"{_ERRORS[error]}, mean and deviation over draws",
+        _title("Linear maps from landmarks to keypoints", found),
+    )
+    figures.save(figure, folder / "sample_efficiency.png")
 
 
 def _draw_score_maps(
@@ -407,6 +530,8 @@ def _nan_to_none(value):
     """JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nan_to_none(item) for item in value]
     if isinstance(value, float) and math.isnan(value):
         return None
     return value

@@ -1,28 +1,63 @@
-"""What a reconstruction is compared with its target by."""
+"""What a reconstruction is compared with its target by.
+
+A loss is a function of a batch of `data.pairs` (it reads `source`, `target`
+and `mask`) and the reconstruction of the target, float `[B, S, S, 3]`. It
+returns float32 scalars: `loss`, which is minimised, and its parts by name, if
+it has any. A loss with state that training must not lose is a `tf.Module`.
+"""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from tflm import configs
-from tflm import errors
+from tflm.losses import adversarial
+from tflm.losses import loss_networks
+from tflm.losses import perceptual
 from tflm.losses import reconstruction
 
-Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Loss = Callable[[Mapping[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]
 
 
-def from_config(config: configs.LossConfig) -> Loss:
-    """The loss of (target, prediction, mask) that a config names.
+def from_config(
+    config: configs.LossConfig,
+    network: loss_networks.LossNetwork | None = None,
+    seed: int = 0,
+) -> Loss:
+    """Makes the loss that a config names.
+
+    Args:
+        config: the loss.
+        network: what "perceptual" compares features of; unused by others.
+        seed: of the first weights of a discriminator.
 
     Raises:
-        errors.UserError: if the loss needs a loss network.
+        ValueError: if the loss needs a network and has none.
     """
     if config.name == "perceptual":
-        raise errors.UserError(
-            "loss.name=perceptual needs the weights of a loss network, which"
-            " this version cannot load; use --set loss.name=l2"
+        if network is None:
+            raise ValueError("the perceptual loss needs a loss network")
+        return perceptual.PerceptualLoss(
+            network.features, network.layer_names, config.scales
         )
-    return {
-        "l1": reconstruction.masked_l1,
-        "l2": reconstruction.masked_l2,
-    }[config.name]
+    pixel_loss = {
+        "l1": _on_pixels(reconstruction.masked_l1),
+        "l2": _on_pixels(reconstruction.masked_l2),
+    }[config.name.removeprefix("adversarial_")]
+    if config.name.startswith("adversarial_"):
+        return adversarial.AdversarialLoss(
+            pixel_loss, config.adversarial_weight, seed
+        )
+    return pixel_loss
+
+
+def _on_pixels(
+    distance: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+) -> Loss:
+    def loss(
+        batch: Mapping[str, tf.Tensor], prediction: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        return {"loss": distance(batch["target"], prediction, batch["mask"])}
+
+    return loss

@@ -1,4 +1,10 @@
-"""The landmark bottleneck: score maps to points to Gaussian maps."""
+"""What lets only a few numbers of the target through to the generator.
+
+The landmark bottleneck, score maps to points to Gaussian maps; and the fully
+connected layer that the paper compares it with.
+"""
+
+import math
 
 import tensorflow as tf
 
@@ -97,4 +103,63 @@ class HeatmapBottleneck(tf.keras.layers.Layer):
             "marginal": self.marginal,
             "temperature": self.temperature,
             "gaussian": self.gaussian,
+        }
+
+
+@tf.keras.utils.register_keras_serializable(package="tflm")
+class FullyConnectedBottleneck(tf.keras.layers.Layer):
+    """Reduces features to a short code, then draws maps from it, both linear.
+
+    As narrow as the landmark bottleneck, but nothing makes the code geometry.
+
+    Args:
+        units: numbers in the code; even.
+        num_maps: channels of the maps.
+
+    Input shape:
+        `[batch, height, width, channels]`, features.
+
+    Output shape:
+        A pair, in the places of landmarks and heatmaps: the code as
+        `[batch, units / 2, 2]`, unbounded, which is no position of anything;
+        maps `[batch, height, width, num_maps]`, unbounded.
+
+    Raises:
+        ValueError: if `units` is not positive and even, or `num_maps` is not
+            positive.
+
+    Source: Jakab et al., NeurIPS 2018, table 2, left. How they get from the
+    code back to maps is not stated; here by another fully connected layer.
+    """
+
+    def __init__(self, units: int, num_maps: int, **kwargs):
+        super().__init__(**kwargs)
+        if units <= 0 or units % 2:
+            raise ValueError(f"units must be positive and even, got {units}")
+        if num_maps <= 0:
+            raise ValueError(f"num_maps must be positive, got {num_maps}")
+        self.units = units
+        self.num_maps = num_maps
+
+    def build(self, input_shape):
+        _, height, width, channels = input_shape
+        map_shape = [height, width, self.num_maps]
+        self.flatten = tf.keras.layers.Reshape([height * width * channels])
+        self.encode = tf.keras.layers.Dense(self.units, name="code")
+        self.decode = tf.keras.layers.Dense(math.prod(map_shape), name="maps")
+        self.encode.build([None, height * width * channels])
+        self.decode.build([None, self.units])
+        self.unflatten = tf.keras.layers.Reshape(map_shape)
+        super().build(input_shape)
+
+    def call(self, features):
+        code = self.encode(self.flatten(features))  # [B, units]
+        maps = self.unflatten(self.decode(code))
+        return tf.reshape(code, [-1, self.units // 2, 2]), maps
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "num_maps": self.num_maps,
         }

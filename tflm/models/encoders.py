@@ -13,23 +13,43 @@ import tensorflow as tf
 FEATURE_SIZE = 16  # Height and width of score maps and features, pixels.
 
 
+def kernel_initializer(
+    name: str, *, is_last: bool = False
+) -> tf.keras.initializers.Initializer:
+    """First weights of a convolution.
+
+    Args:
+        name: of `configs.INITIALIZERS`. "truncated_normal" (released code) and
+            "normal" (paper) have a standard deviation of 0.01; "he_normal" that
+            of He et al. (ICCV 2015), which keeps the scale of ReLU layers.
+        is_last: a network's last convolution, which no normalisation follows:
+            its scale matters, and "he_normal" leaves it at 0.01.
+    """
+    if name == "he_normal" and not is_last:
+        return tf.keras.initializers.HeNormal()
+    if name == "normal":
+        return tf.keras.initializers.RandomNormal(stddev=0.01)
+    return tf.keras.initializers.TruncatedNormal(stddev=0.01)
+
+
 def conv_block(
     inputs: tf.Tensor,
     filters: int,
     kernel_size: int = 3,
     stride: int = 1,
     *,
+    initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
 ) -> tf.Tensor:
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalisation, ReLU; see `kernel_initializer`."""
     outputs = tf.keras.layers.Conv2D(
         filters,
         kernel_size,
         stride,
         padding="same",
         use_bias=False,  # The normalisation has one.
-        kernel_initializer=tf.keras.initializers.TruncatedNormal(stddev=0.01),
+        kernel_initializer=kernel_initializer(initializer),
         name=name,
         dtype=dtype,
     )(inputs)
@@ -42,7 +62,9 @@ def conv_block(
 def encoder(
     image_size: int,
     num_filters: int,
+    context_convs: int = 0,
     *,
+    initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
 ) -> tf.keras.Model:
@@ -51,6 +73,10 @@ def encoder(
     Args:
         image_size: side of the input, a power of two from 32 on.
         num_filters: channels of the first block.
+        context_convs: further 3x3 convolutions at 16x16. The paper has none,
+            and a feature sees less than half of the image; each lets it see an
+            eighth of the image more.
+        initializer: see `kernel_initializer`.
         name: of the model.
         dtype: policy of all layers.
 
@@ -58,24 +84,25 @@ def encoder(
         A functional model from images `[B, S, S, 3]`, float in [0, 1], to
         features `[B, 16, 16, num_filters * S / 16]`, in the compute type.
     """
+    options = {"initializer": initializer, "dtype": dtype}
     images = tf.keras.Input([image_size, image_size, 3], name="images")
     features = conv_block(
-        images, num_filters, 7, name="block1_conv1", dtype=dtype
+        images, num_filters, 7, name="block1_conv1", **options
     )
-    features = conv_block(
-        features, num_filters, name="block1_conv2", dtype=dtype
-    )
+    features = conv_block(features, num_filters, name="block1_conv2", **options)
     for block in range(2, 2 + int(math.log2(image_size // FEATURE_SIZE))):
         num_filters *= 2
+        for conv, stride in ((1, 2), (2, 1)):
+            features = conv_block(
+                features,
+                num_filters,
+                stride=stride,
+                name=f"block{block}_conv{conv}",
+                **options,
+            )
+    for conv in range(1, context_convs + 1):
         features = conv_block(
-            features,
-            num_filters,
-            stride=2,
-            name=f"block{block}_conv1",
-            dtype=dtype,
-        )
-        features = conv_block(
-            features, num_filters, name=f"block{block}_conv2", dtype=dtype
+            features, num_filters, name=f"context_conv{conv}", **options
         )
     return tf.keras.Model(images, features, name=name)
 
@@ -86,18 +113,18 @@ def detector(
     num_landmarks: int,
     context_convs: int,
     *,
+    initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
 ) -> tf.keras.Model:
     """Builds an encoder with a 1x1 head.
 
     Args:
-        image_size: see `encoder`, as `num_filters`, `name` and `dtype`.
+        image_size: see `encoder`, as all others but `num_landmarks`.
         num_filters: see `image_size`.
         num_landmarks: channels of the score maps.
-        context_convs: 3x3 convolutions between encoder and head. The paper has
-            none, and a landmark sees less than half of the image; each lets it
-            see an eighth of the image more.
+        context_convs: see `image_size`.
+        initializer: see `image_size`.
         name: see `image_size`.
         dtype: see `image_size`.
 
@@ -105,18 +132,20 @@ def detector(
         A functional model from images `[B, S, S, 3]`, float in [0, 1], to
         score maps `[B, 16, 16, num_landmarks]`, float32, unbounded.
     """
-    features = encoder(image_size, num_filters, name="features", dtype=dtype)
-    outputs = features.output
-    for conv in range(1, context_convs + 1):
-        outputs = conv_block(
-            outputs, outputs.shape[-1], name=f"context_conv{conv}", dtype=dtype
-        )
+    features = encoder(
+        image_size,
+        num_filters,
+        context_convs,
+        initializer=initializer,
+        name="features",
+        dtype=dtype,
+    )
     scores = tf.keras.layers.Conv2D(
         num_landmarks,
         1,
         use_bias=False,  # A softmax over positions takes it out.
-        kernel_initializer=tf.keras.initializers.TruncatedNormal(stddev=0.01),
+        kernel_initializer=kernel_initializer(initializer, is_last=True),
         name="score_maps",
         dtype="float32",
-    )(outputs)
+    )(features.output)
     return tf.keras.Model(features.input, scores, name=name)

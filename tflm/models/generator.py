@@ -10,6 +10,7 @@ def generator(
     num_filters: int,
     num_landmarks: int,
     *,
+    initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
 ) -> tf.keras.Model:
@@ -23,6 +24,7 @@ def generator(
         image_size: side of the output, a power of two from 32 on.
         num_filters: channels of the last block.
         num_landmarks: channels of the heatmaps.
+        initializer: see `encoders.kernel_initializer`.
         name: of the model.
         dtype: policy of all layers but the last.
 
@@ -44,6 +46,7 @@ def generator(
             outputs = encoders.conv_block(
                 outputs,
                 filters,
+                initializer=initializer,
                 name=f"block{block}_conv{conv}",
                 dtype=dtype,
             )
@@ -58,7 +61,9 @@ def generator(
         3,
         3,
         padding="same",
-        kernel_initializer=tf.keras.initializers.TruncatedNormal(stddev=0.01),
+        kernel_initializer=encoders.kernel_initializer(
+            initializer, is_last=True
+        ),
         name="images",
         dtype=dtype,
     )(outputs)

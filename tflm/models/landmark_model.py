@@ -5,6 +5,9 @@
     features, heatmaps -> generator -> reconstruction of the target
 
 After training only the detector and the bottleneck are needed.
+
+The paper's ablation without landmarks: the detector's features, not its score
+maps, go into a fully connected bottleneck.
 """
 
 import tensorflow as tf
@@ -31,7 +34,9 @@ class LandmarkModel(tf.keras.Model):
     Returns:
         A dict: `reconstruction` of the target, float32 `[B, S, S, 3]`,
         unbounded; `landmarks` of the target, float32 `[B, K, 2]`, (y, x) in
-        [-1, 1]; `heatmaps`, float32 `[B, 16, 16, K]`.
+        [-1, 1]; `heatmaps`, float32 `[B, 16, 16, K]`. With
+        `bottleneck="fully_connected"` the last two are what takes their
+        places: see `bottlenecks.FullyConnectedBottleneck`.
 
     Source: Jakab et al., NeurIPS 2018, sec. 3 and 4.1.
     """
@@ -44,29 +49,40 @@ class LandmarkModel(tf.keras.Model):
     ):
         super().__init__(**kwargs)
         self.config = config
-        dtype = tf.keras.mixed_precision.Policy(
-            {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
-        )
         sizes = (config.image_size, config.num_filters)
-        self.detector = encoders.detector(
-            *sizes,
-            config.num_landmarks,
-            config.context_convs,
-            name="detector",
-            dtype=dtype,
-        )
-        self.appearance = encoders.encoder(
-            *sizes, name="appearance", dtype=dtype
-        )
+        options = {
+            "initializer": config.initializer,
+            "dtype": tf.keras.mixed_precision.Policy(
+                {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
+            ),
+        }
+        if config.bottleneck == "heatmap":
+            self.detector = encoders.detector(
+                *sizes,
+                config.num_landmarks,
+                config.context_convs,
+                name="detector",
+                **options,
+            )
+            self.bottleneck = bottlenecks.HeatmapBottleneck(
+                sigma=config.heatmap_sigma,
+                marginal=config.marginal,
+                temperature=config.temperature,
+                gaussian=config.gaussian,
+                name="bottleneck",
+            )
+        else:
+            self.detector = encoders.encoder(
+                *sizes, config.context_convs, name="detector", **options
+            )
+            self.bottleneck = bottlenecks.FullyConnectedBottleneck(
+                config.fully_connected_units,
+                config.num_landmarks,
+                name="bottleneck",
+            )
+        self.appearance = encoders.encoder(*sizes, name="appearance", **options)
         self.generator = generator.generator(
-            *sizes, config.num_landmarks, name="generator", dtype=dtype
-        )
-        self.bottleneck = bottlenecks.HeatmapBottleneck(
-            sigma=config.heatmap_sigma,
-            marginal=config.marginal,
-            temperature=config.temperature,
-            gaussian=config.gaussian,
-            name="bottleneck",
+            *sizes, config.num_landmarks, name="generator", **options
         )
         self.bottleneck.build(self.detector.output_shape)
 
@@ -92,10 +108,13 @@ class LandmarkModel(tf.keras.Model):
             A dict: `landmarks`, `[B, K, 2]`, (y, x) in [-1, 1]; `confidence`,
             `[B, K]` in [0, 1], see `confidence`; `score_maps`,
             `[B, 16, 16, K]`; `row_marginals` and `column_marginals`,
-            `[B, 16, K]`, each a distribution.
+            `[B, 16, K]`, each a distribution. With a fully connected
+            bottleneck only `landmarks`: its code, see there.
         """
         scores = self.detector(images, training=False)
         landmarks, _ = self.bottleneck(scores)
+        if self.config.bottleneck == "fully_connected":
+            return {"landmarks": landmarks}
         rows, columns = self.bottleneck.marginals(scores)
         return {
             "landmarks": landmarks,

@@ -84,9 +84,15 @@ def export(
         What was written.
 
     Raises:
-        errors.UserError: if an exported model differs from Keras, or
-            `output_dir` cannot be written or holds anything but an export.
+        errors.UserError: if the model has no landmarks, an exported model
+            differs from Keras, or `output_dir` cannot be written or holds
+            anything but an export.
     """
+    if config.model.bottleneck == "fully_connected":
+        raise errors.UserError(
+            "model.bottleneck=fully_connected has no landmarks to export; train"
+            " with --set model.bottleneck=heatmap"
+        )
     with _replacing(pathlib.Path(output_dir)) as folder:
         try:
             saved_model.write(folder / SAVED_MODEL, model, config)

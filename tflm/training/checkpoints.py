@@ -1,7 +1,7 @@
 """What a workdir holds; the only module that knows its file names.
 
 config.json         The experiment.
-checkpoints/        Weights, optimizer, loss scales; named by step.
+checkpoints/        Weights, optimizer, state of the loss; named by step.
 summaries/          TensorBoard events.
 eval/DATASET/       Written by evaluate.py.
 export/             Written by export.py.
@@ -153,6 +153,12 @@ def restore_or_initialize(
     except AssertionError as error:
         raise errors.UserError(_misfit(paths[-1])) from error
     return int(optimizer.iterations)
+
+
+def newest(workdir: str) -> str | None:
+    """The path of the newest checkpoint, without file ending, if any."""
+    paths = _checkpoints(workdir)
+    return str(paths[-1]) if paths else None
 
 
 def restore_model(workdir: str, model: tf.keras.Model) -> int:

@@ -1,15 +1,12 @@
 """The training loop: all of training that reads, writes, counts and waits."""
 
-from collections.abc import Iterator
-import contextlib
+from collections.abc import Sequence
+import dataclasses
 import logging
-import signal
 import time
 
 import numpy as np
 import tensorflow as tf
-import tqdm
-import tqdm.contrib.logging
 
 from tflm import configs
 from tflm import errors
@@ -22,6 +19,7 @@ from tflm.training import health
 from tflm.training import optimizers
 from tflm.training import pictures
 from tflm.training import precision
+from tflm.training import progress as progress_lib
 from tflm.training import steps
 
 _PICTURED_PAIRS = 8
@@ -32,6 +30,7 @@ def train(
     config: configs.Config,
     shards: shards_lib.Shards,
     workdir: str,
+    loss: losses.Loss,
     init_from: str | None = None,
 ) -> int:
     """Trains until `train.num_steps`, from the newest checkpoint on.
@@ -42,17 +41,17 @@ def train(
         config: the experiment; `workdir` belongs to it from here on.
         shards: clips of `config.data.dataset`.
         workdir: one run's folder; made if it does not exist.
+        loss: what `config.loss` names, new.
         init_from: workdir whose weights a new run starts from.
 
     Returns:
         The step reached, less than `train.num_steps` if it was stopped.
 
     Raises:
-        errors.UserError: if a workdir, the shards or the loss cannot be used
-            as asked.
-        FloatingPointError: if the loss or the gradients are not finite.
+        errors.UserError: if a workdir or the shards cannot be used as asked.
+        FloatingPointError: if a loss or the gradients are not finite at any
+            step; nothing is saved from that step on.
     """
-    loss = losses.from_config(config.loss)
     shards.num_clips("train")
     with checkpoints.claimed(workdir, config):
         tf.keras.utils.set_random_seed(config.train.seed)
@@ -81,7 +80,11 @@ def _start_from(
     init_from: str, config: configs.Config, model: tf.keras.Model
 ) -> int:
     old = checkpoints.load_config(init_from)
-    old_model = configs.Config(model=old.model)
+    old_model = configs.Config(
+        model=dataclasses.replace(
+            old.model, initializer=config.model.initializer
+        )
+    )
     if changed := configs.differences(
         old_model, configs.Config(model=config.model)
     ):
@@ -103,39 +106,54 @@ def _run(
     writer = tf.summary.create_file_writer(checkpoints.summaries_dir(workdir))
     batches = iter(pairs.train_batches(config, shards, first_step=step))
     probe = next(batches)
-    last_step, saved = config.train.num_steps, step
-    with _stop_signals() as stopped, _progress(step, last_step) as progress:
+    last_step = config.train.num_steps
+    unchecked: list[steps.Metrics] = []  # Reading them at once would wait.
+    with (
+        progress_lib.stop_signals() as stopped,
+        progress_lib.progress(step, last_step) as progress,
+    ):
         since, step_since = time.monotonic(), step
         is_last = step >= last_step
         while not is_last:
-            metrics = train_step(next(batches))
+            unchecked.append(train_step(next(batches)))
             step += 1
             is_last = step == last_step or bool(stopped)
-            if step % config.train.log_every == 0 or is_last:
-                _check_finite(metrics, step, saved, workdir)
+            is_logged = is_last or step % config.train.log_every == 0
+            is_pictured = is_last or step % config.train.image_every == 0
+            is_saved = is_last or step % config.train.save_every == 0
+            if is_logged or is_pictured or is_saved:
+                metrics = unchecked[-1]
+                _check_finite(unchecked, step, workdir)
+                unchecked.clear()
+            if is_logged:
                 seconds = time.monotonic() - since
                 speed = (step - step_since) * config.train.batch_size / seconds
                 _log_scalars(writer, step, metrics, optimizer, speed)
                 progress.update_to(step, float(metrics["loss"]), speed)
                 since, step_since = time.monotonic(), step
-            if step % config.train.image_every == 0 or is_last:
+            if is_pictured:
                 _log_landmarks(writer, step, model, probe)
-            if step % config.train.save_every == 0 or is_last:
-                _check_finite(metrics, step, saved, workdir)
+            if is_saved:
                 checkpoints.save(workdir, *state)
-                saved = step
     writer.close()
     return step
 
 
 def _check_finite(
-    metrics: dict[str, tf.Tensor], step: int, saved: int, workdir: str
+    latest: Sequence[steps.Metrics], last_step: int, workdir: str
 ) -> None:
-    for name, value in metrics.items():
-        if not bool(tf.math.is_finite(value)):
+    """Finds the first step that was not finite, and its most telling value."""
+    for step, metrics in enumerate(latest, last_step - len(latest) + 1):
+        values = {name: float(value) for name, value in metrics.items()}
+        bad = [name for name in values if not np.isfinite(values[name])]
+        if bad:
+            # A part is what spoils the sum, and the loss what spoils gradients.
+            order = {"loss": 1, "gradient_norm": 2}
+            name = min(bad, key=lambda name: order.get(name, 0))
+            good = checkpoints.newest(workdir)
             raise FloatingPointError(
-                f"{name} is {float(value)} at step {step}; the last good"
-                f" checkpoint of {workdir} is of step {saved}. Try a lower"
+                f"{name} is {values[name]} at step {step}; the last good"
+                f" checkpoint is {good or 'none'}. Try a lower"
                 " train.learning_rate in another --workdir"
             )
 
@@ -151,68 +169,21 @@ def _log_scalars(writer, step, metrics, optimizer, speed) -> None:
 def _log_landmarks(writer, step, model, probe) -> None:
     """Health of the landmarks and pictures, on the same pairs every time."""
     outputs = model((probe["source"], probe["target"]), training=False)
-    found = health.landmark_health(outputs["landmarks"].numpy())
-    _log.info("step %d, %s", step, found.line())
-    shown = [
-        part[:_PICTURED_PAIRS].numpy()
-        for part in (
-            probe["source"],
-            probe["target"],
-            outputs["reconstruction"],
-            outputs["landmarks"],
-        )
-    ]
-    with writer.as_default(step):
-        tf.summary.image(
-            "source, target, reconstruction, landmarks",
-            pictures.quadruplets(*shown)[None],
-        )
-        tf.summary.scalar("landmarks/median_spread", np.median(found.spread))
-        tf.summary.scalar("landmarks/dead", len(found.dead))
-        tf.summary.scalar("landmarks/duplicated", len(found.duplicated))
-    writer.flush()
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them."""
-    received: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda got, _: received.append(got))
-        for number in (signal.SIGINT, signal.SIGTERM)
+    shown = {
+        "source": probe["source"],
+        "target": probe["target"],
+        "reconstruction": outputs["reconstruction"],
     }
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class _Progress(tqdm.tqdm):
-    """A bar of steps with the loss and images/s; plain lines without a tty."""
-
-    def update_to(self, step: int, loss: float, speed: float) -> None:
-        text = f"loss {loss:.5f}, {speed:.0f} images/s"
-        self.set_postfix_str(text, refresh=False)
-        self.update(step - self.n)
-        if self.disable:
-            _log.info("step %d / %d, %s", step, self.total, text)
-
-
-@contextlib.contextmanager
-def _progress(step: int, last_step: int) -> Iterator[_Progress]:
-    bar_format = (
-        "step {n_fmt}/{total_fmt} {bar:24} {postfix}, {elapsed} passed,"
-        " {remaining} left"
-    )
-    with (
-        _Progress(
-            initial=step,
-            total=last_step,
-            bar_format=bar_format,
-            disable=None,
-            dynamic_ncols=True,
-        ) as progress,
-        tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("tflm")]),
-    ):
-        yield progress
+    with writer.as_default(step):
+        if model.config.bottleneck == "heatmap":
+            shown["landmarks"] = outputs["landmarks"]
+            found = health.landmark_health(outputs["landmarks"].numpy())
+            _log.info("step %d, %s", step, found.line())
+            spread = np.median(found.spread)
+            tf.summary.scalar("landmarks/median_spread", spread)
+            tf.summary.scalar("landmarks/dead", len(found.dead))
+            tf.summary.scalar("landmarks/duplicated", len(found.duplicated))
+        parts = [part[:_PICTURED_PAIRS].numpy() for part in shown.values()]
+        rows = pictures.quadruplets(*parts)
+        tf.summary.image(", ".join(shown), rows[None])
+    writer.flush()

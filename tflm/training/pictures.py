@@ -52,7 +52,7 @@ def quadruplets(
     source: np.ndarray,
     target: np.ndarray,
     reconstruction: np.ndarray,
-    landmarks: np.ndarray,
+    landmarks: np.ndarray | None = None,
 ) -> np.ndarray:
     """A row per pair: source, target, reconstruction, landmarks.
 
@@ -60,7 +60,8 @@ def quadruplets(
         source: float `[N, S, S, 3]` in [0, 1], as `target`.
         target: see `source`.
         reconstruction: as `target`, unbounded.
-        landmarks: float `[N, K, 2]` of the target, (y, x) in [-1, 1].
+        landmarks: float `[N, K, 2]` of the target, (y, x) in [-1, 1]; None if
+            the model has none: then rows are shorter.
 
     Returns:
         float32 `[N * T, 4 * T, 3]` in [0, 1], T a multiple of S.
@@ -70,7 +71,9 @@ def quadruplets(
         np.repeat(np.repeat(images, enlarge, axis=1), enlarge, axis=2)
         for images in (source, target, reconstruction)
     )
-    spots = [heatmap_overlay(*pair) for pair in zip(target, landmarks)]
-    shown = [source, target, np.clip(reconstruction, 0.0, 1.0), spots]
-    rows = np.concatenate([np.asarray(part) for part in shown], axis=2)
+    shown = [source, target, np.clip(reconstruction, 0.0, 1.0)]
+    if landmarks is not None:
+        pairs = zip(target, landmarks)
+        shown.append(np.stack([heatmap_overlay(*pair) for pair in pairs]))
+    rows = np.concatenate(shown, axis=2)
     return rows.reshape(-1, *rows.shape[2:]).astype(np.float32)

@@ -6,36 +6,48 @@ import tensorflow as tf
 
 from tflm import configs
 from tflm import losses
+from tflm.losses import adversarial
 from tflm.training import optimizers
 
 Batch = dict[str, tf.Tensor]
+Metrics = dict[str, tf.Tensor]
 
 
 def make_train_step(
     model: tf.keras.Model,
     optimizer: tf.keras.optimizers.Optimizer,
-    loss_function: losses.Loss,
+    loss: losses.Loss,
     config: configs.TrainConfig,
-) -> Callable[[Batch], dict[str, tf.Tensor]]:
-    """Compiles one update of `model`.
+) -> Callable[[Batch], Metrics]:
+    """Compiles one update of `model`, and of the loss if that is trained too.
+
+    Args:
+        model: of source and target.
+        optimizer: made by `optimizers.adam`.
+        loss: of a batch and a reconstruction.
+        config: what is done to gradients.
 
     Returns:
-        A function from a batch (see `data.pairs`) to float32 scalars: `loss`,
-        and `gradient_norm` (L2, over all weights, before clipping).
+        A function from a batch (see `data.pairs`) to float32 scalars: `loss`
+        and its parts, and `gradient_norm` (L2, over all weights of `model`,
+        before clipping).
     """
 
     @tf.function
-    def train_step(batch: Batch) -> dict[str, tf.Tensor]:
+    def train_step(batch: Batch) -> Metrics:
         with tf.GradientTape() as tape:
             outputs = model((batch["source"], batch["target"]), training=True)
-            loss = loss_function(
-                batch["target"], outputs["reconstruction"], batch["mask"]
-            )
+            reconstruction = outputs["reconstruction"]
+            metrics = loss(batch, reconstruction)
         weights = model.trainable_variables
         gradients, norm = optimizers.prepared(
-            tape.gradient(loss, weights), weights, config
+            tape.gradient(metrics["loss"], weights), weights, config
         )
         optimizer.apply_gradients(zip(gradients, weights))
-        return {"loss": loss, "gradient_norm": norm}
+        if optimizer.plateau is not None:
+            optimizer.plateau.observe(metrics)
+        if isinstance(loss, adversarial.AdversarialLoss):
+            metrics |= loss.train_discriminator(batch, reconstruction)
+        return {**metrics, "gradient_norm": norm}
 
     return train_step

@@ -68,6 +68,31 @@ class DetectTest(absltest.TestCase):
         )
 
 
+class UntrainedModelTest(absltest.TestCase):
+    def test_has_the_weights_of_step_0_and_landmarks_that_move(self):
+        shards = tiny_shards.puppets()
+        config = dataclasses.replace(CONFIG, train=configs.TrainConfig(seed=3))
+
+        untrained = detections.untrained_model(config, shards, "train")
+        again = detections.untrained_model(config, shards, "train")
+
+        tf.keras.utils.set_random_seed(3)  # As training starts.
+        new = landmark_model.LandmarkModel(config.model)
+        for weight, expected in zip(
+            untrained.trainable_variables, new.trainable_variables
+        ):
+            np.testing.assert_array_equal(weight, expected)
+        found = detections.detect(
+            new, config, shards, "regression_test", untrained=untrained
+        )
+        alone = detections.detect(again, config, shards, "regression_test")
+        np.testing.assert_allclose(found.untrained, alone.landmarks, atol=1e-6)
+        self.assertIsNone(alone.untrained)
+        # Nothing but batch normalisation makes the difference.
+        self.assertLess(found.landmarks.std(axis=0).max(), 1e-6)
+        self.assertGreater(found.untrained.std(axis=0).min(), 1e-4)
+
+
 class ExamplePairsTest(absltest.TestCase):
     def pairs(self, **data):
         config = dataclasses.replace(CONFIG, data=configs.DataConfig(**data))

@@ -29,25 +29,70 @@ class LandmarksTest(absltest.TestCase):
         np.testing.assert_allclose(rgb, pictures.palette(2), atol=1e-6)
 
 
-class RegressedPointsTest(absltest.TestCase):
+class KeypointsTest(absltest.TestCase):
     def test_missing_annotation_is_not_drawn(self):
-        annotations = np.array([[[0.0, 0.0], [NAN, NAN]]])
-        regressed = np.array([[[0.0, 0.1], [0.5, 0.5]]])
-        errors = np.array([[6.35, NAN]])
-
-        figure = figures.regressed_points(
-            np.zeros([1, 64, 64, 3]),
-            regressed,
-            annotations,
-            errors,
-            ["head", "hand"],
-            "title",
+        keypoints = figures.Keypoints(
+            regressed=np.array([[[0.0, 0.1], [0.5, 0.5]]] * 2),
+            annotated=np.array(
+                [[[0.0, 0.0], [NAN, NAN]], [[NAN, NAN], [NAN, NAN]]]
+            ),
+            errors_px=np.array([[6.35, NAN], [NAN, NAN]]),
+            names=["head", "hand"],
         )
 
-        axis = figure.axes[0]
-        self.assertLen(_dots(axis)[0], 1)
-        self.assertLen(axis.lines, 1)
-        self.assertEqual(axis.get_title(), "6.3 px")
+        figure = figures.landmarks_on_images(
+            np.zeros([2, 64, 64, 3]), np.zeros([2, 3, 2]), "title", keypoints
+        )
+
+        # An image's landmarks, its keypoints, the next image's landmarks, ...
+        _, first, _, second, landmark_key, keypoint_key = figure.axes
+        self.assertLen(_dots(first)[0], 1)
+        self.assertLen(first.lines, 1)
+        self.assertEqual(first.get_title(), "6.3 px")
+        self.assertEmpty(second.collections)
+        self.assertEqual(second.get_title(), "not annotated")
+        names = [
+            [text.get_text() for text in axis.get_legend().get_texts()]
+            for axis in (landmark_key, keypoint_key)
+        ]
+        self.assertEqual(names[0], ["0", "1", "2"])
+        self.assertEqual(names[1], ["regressed", "annotated", "head", "hand"])
+
+    def test_eight_images_are_large_in_two_rows_of_four(self):
+        figure = figures.landmarks_on_images(
+            np.zeros([8, 64, 64, 3]), np.zeros([8, 30, 2]), "title"
+        )
+        figure.draw_without_rendering()
+        boxes = [axis.get_window_extent() for axis in figure.axes[:8]]
+        self.assertLen({round(box.y0) for box in boxes}, 2)
+        self.assertGreaterEqual(min(box.width for box in boxes), 256)
+
+
+class SampleEfficiencyTest(absltest.TestCase):
+    def test_curve_and_what_lies_above_it(self):
+        entries = [
+            {"n": 1, "draws": 10, "mean": 300.0, "std": 90.0},
+            {"n": 10, "draws": 10, "mean": 8.0, "std": 1.0},
+            {"n": 70, "draws": 1, "mean": 5.0, "std": None},
+            {"n": 70, "draws": 3, "mean": 6.0, "std": 0.5},
+        ]
+        figure = figures.sample_efficiency(
+            {"no_bias": entries}, 9.0, "NME, %", "title"
+        )
+
+        (axis,) = figure.axes
+        curve = axis.containers[0]
+        np.testing.assert_array_equal(
+            curve.lines[0].get_xydata(), [[1, NAN], [10, 8], [70, 5]]
+        )
+        bars = curve.lines[2][0].get_segments()
+        # The last one has the deviation of the resamples.
+        np.testing.assert_array_equal(bars[1], [[10, 7], [10, 9]])
+        np.testing.assert_array_equal(bars[2], [[70, 4.5], [70, 5.5]])
+        self.assertIn("300", "".join(text.get_text() for text in axis.texts))
+        self.assertLess(axis.get_ylim()[1], 20)
+        self.assertEqual(axis.get_xscale(), "log")
+        self.assertEqual(axis.get_ylabel(), "NME, %")
 
 
 class ScoreMapsTest(absltest.TestCase):

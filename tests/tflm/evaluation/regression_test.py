@@ -111,6 +111,50 @@ class FitTest(parameterized.TestCase):
             regression.mean_shape(annotations)
 
 
+class FitRidgeTest(absltest.TestCase):
+    def test_is_scikit_learns_ridge_with_the_best_penalty_left_one_out(self):
+        random = np.random.default_rng(5)
+        landmarks = random.uniform(0, 127, [15, 10, 2])
+        weights = random.normal(size=[20, 6])
+        noise = random.normal(0, 60, [15, 6])
+        annotations = (landmarks.reshape(15, 20) @ weights + noise).reshape(
+            15, 3, 2
+        )
+        unseen = random.uniform(0, 127, [7, 10, 2])
+
+        predicted = regression.fit_ridge(landmarks, annotations)(unseen)
+
+        x, y = landmarks.reshape(15, 20), annotations.reshape(15, 6)
+        largest = np.linalg.norm(x - x.mean(axis=0), ord=2)
+
+        def error(alpha):
+            total = 0.0
+            for image in range(15):
+                kept = np.arange(15) != image
+                oracle = linear_model.Ridge(alpha).fit(x[kept], y[kept])
+                total += ((oracle.predict(x[[image]]) - y[image]) ** 2).sum()
+            return total
+
+        alphas = largest**2 * np.logspace(-6, 2, 17)
+        best = min(alphas, key=error)
+        self.assertNotIn(best, (alphas[0], alphas[-1]))
+        oracle = linear_model.Ridge(best).fit(x, y)
+        np.testing.assert_allclose(
+            predicted.reshape(7, 6),
+            oracle.predict(unseen.reshape(7, 20)),
+            atol=1e-6,
+        )
+
+    def test_one_image_and_dead_landmarks_give_the_mean_shape(self):
+        landmarks = np.full([2, 3, 2], 40.0)
+        annotations = np.array([[[1.0, 2.0]], [[3.0, 6.0]]])
+        for count, expected in ((1, [1.0, 2.0]), (2, [2.0, 4.0])):
+            fitted = regression.fit_ridge(
+                landmarks[:count], annotations[:count]
+            )
+            np.testing.assert_allclose(fitted(np.ones([1, 3, 2])), [[expected]])
+
+
 class MeanShapeTest(absltest.TestCase):
     def test_missing_points_are_not_counted(self):
         annotations = np.array(

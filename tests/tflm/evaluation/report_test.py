@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import pathlib
@@ -29,7 +30,7 @@ CONFIG = configs.Config(
     data=configs.DataConfig("discs"),
     model=configs.ModelConfig(image_size=SIZE, num_landmarks=3, num_filters=4),
 )
-FIGURES = ("landmarks", "regressed", "score_maps", "reconstructions")
+FIGURES = ("landmarks", "sample_efficiency", "score_maps", "reconstructions")
 
 
 class Discs(tfds.core.GeneratorBasedBuilder):
@@ -93,9 +94,14 @@ def _shards(names, pair):
 
 
 def _detections(landmarks, annotations):
-    nothing = np.zeros([0])
+    """As if an untrained model had all landmarks in one place."""
+    nothing, landmarks = np.zeros([0]), np.array(landmarks)
     return detections.Detections(
-        np.array(landmarks), np.array(annotations), nothing, nothing
+        landmarks,
+        np.full(landmarks.shape, 0.3),
+        np.array(annotations),
+        nothing,
+        nothing,
     )
 
 
@@ -118,6 +124,14 @@ class ScoreTest(absltest.TestCase):
         self.assertAlmostEqual(scores["mean_error_px"]["mean_shape"], 6.35)
         self.assertAlmostEqual(scores["nme_percent"]["mean_shape"], 25.0)
         self.assertAlmostEqual(scores["nme_percent"]["bias"], 0.0)
+        # The untrained landmark does not move.
+        self.assertAlmostEqual(scores["nme_percent"]["untrained_bias"], 25.0)
+        self.assertAlmostEqual(scores["mean_error_px"]["untrained_bias"], 6.35)
+        self.assertEqual(scores["pck_bias"]["untrained"]["6"]["mean"], 0.0)
+        self.assertEqual(scores["sample_efficiency"]["error"], "nme_percent")
+        all_labels = scores["sample_efficiency"]["bias"][-2]
+        self.assertEqual((all_labels["n"], all_labels["draws"]), (2, 1))
+        self.assertAlmostEqual(all_labels["mean"], 0.0)
         self.assertEqual(
             scores["pck"]["mean_shape"]["6"],
             {"left": 0.0, "right": 0.0, "mean": 0.0},
@@ -153,6 +167,18 @@ class ScoreTest(absltest.TestCase):
             scores["pck"]["6"], {"a": 100.0, "b": None, "mean": 100.0}
         )
         self.assertIsNone(scores["nme_percent"]["bias"])
+        self.assertEqual(scores["sample_efficiency"]["error"], "mean_error_px")
+
+    def test_without_a_fully_annotated_image_there_is_no_sample_efficiency(
+        self,
+    ):
+        annotations = [[[0, 0], [NAN, NAN]], [[NAN, NAN], [0, 0]]]
+        train = _detections([[[0, 0]]] * 2, annotations)
+        test = _detections([[[0, 0]]], annotations[:1])
+
+        scores, _ = report.score(train, test, _shards(("a", "b"), None))
+
+        self.assertIsNone(scores["sample_efficiency"])
 
 
 class EvaluateTest(parameterized.TestCase):
@@ -211,10 +237,52 @@ class EvaluateTest(parameterized.TestCase):
         text = report.table(self.found)
 
         nme = self.found["nme_percent"]
-        row = [f"{nme[name]:.2f}" for name in ("no_bias", "bias", "mean_shape")]
+        methods = "no_bias bias untrained_no_bias untrained_bias mean_shape"
+        row = [f"{nme[name]:.2f}" for name in methods.split()]
         self.assertRegex(text, "NME, % +" + " +".join(map(re.escape, row)))
+        # All labels, in the table of sample efficiency.
+        self.assertRegex(text, r"\n +29 +all +\d.*\n +29 +3 resamples +\d")
         for joint in ("left", "right", "mean"):
             self.assertRegex(text, rf"PCK@6 px, %: {joint} ")
+
+    def test_untrained_model_does_no_better_than_a_constant_by_much(self):
+        nme = self.found["nme_percent"]
+        self.assertLess(nme["no_bias"], 0.8 * nme["untrained_no_bias"])
+
+    def test_fully_connected_code_is_scored_and_not_drawn(self):
+        config = dataclasses.replace(
+            CONFIG,
+            model=dataclasses.replace(
+                CONFIG.model,
+                bottleneck="fully_connected",
+                fully_connected_units=6,
+            ),
+        )
+        workdir = str(self.root / "fully_connected")
+        model = landmark_model.LandmarkModel(config.model)
+        optimizer = tf.keras.optimizers.Adam()
+        optimizer.build(model.trainable_variables)
+        with checkpoints.claimed(workdir, config):
+            checkpoints.save(workdir, model, optimizer, None)
+
+        found = report.evaluate(workdir, self.data_dir)
+
+        self.assertIsNone(found["num_landmarks"])
+        self.assertIsNone(found["health"])
+        self.assertEqual(found["code_units"], 6)
+        self.assertGreater(found["nme_percent"]["no_bias"], 0.0)
+        self.assertCountEqual(
+            [
+                path.name
+                for path in checkpoints.evaluation_dir(
+                    workdir, "discs"
+                ).iterdir()
+            ],
+            ["metrics.json", "sample_efficiency.png"],
+        )
+        text = report.table(found)
+        self.assertIn("a fully-connected code of 6 numbers", text)
+        self.assertIn("no figures of landmarks", text)
 
     @parameterized.named_parameters(
         ("no_keypoints", {"names": ()}, "discs has no annotations$"),

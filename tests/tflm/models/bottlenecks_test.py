@@ -71,5 +71,37 @@ class HeatmapBottleneckTest(parameterized.TestCase, tf.test.TestCase):
             bottlenecks.HeatmapBottleneck(**arguments)
 
 
+class FullyConnectedBottleneckTest(parameterized.TestCase, tf.test.TestCase):
+    def test_by_hand(self):
+        layer = bottlenecks.FullyConnectedBottleneck(units=2, num_maps=1)
+        features = np.array([1.0, 2.0], np.float32).reshape(1, 1, 2, 1)
+        layer.build(features.shape)
+        layer.set_weights(
+            [
+                np.array([[1.0, 0.0], [10.0, -1.0]]),
+                np.array([0.5, 0.0]),
+                np.array([[1.0, 2.0], [0.0, 1.0]]),
+                np.array([0.0, 100.0]),
+            ]
+        )
+        code, maps = layer(features)
+        self.assertAllClose(code, [[[21.5, -2.0]]])  # 1 + 20 + 0.5; -2.
+        self.assertAllClose(maps[0, 0, :, 0], [21.5, 141.0])
+
+    def test_config_round_trip(self):
+        layer = bottlenecks.FullyConnectedBottleneck(units=6, num_maps=4)
+        clone = type(layer).from_config(layer.get_config())
+        self.assertEqual((clone.units, clone.num_maps), (6, 4))
+
+    @parameterized.parameters(
+        (7, 1, "units must be positive and even, got 7"),
+        (0, 1, "units must be positive and even, got 0"),
+        (2, 0, "num_maps must be positive, got 0"),
+    )
+    def test_bad_arguments(self, units, num_maps, message):
+        with self.assertRaisesRegex(ValueError, message):
+            bottlenecks.FullyConnectedBottleneck(units, num_maps)
+
+
 if __name__ == "__main__":
     tf.test.main()

@@ -1,3 +1,5 @@
+import dataclasses
+
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
@@ -8,7 +10,10 @@ from tflm.models import generator
 from tflm.models import landmark_model
 
 TINY = configs.ModelConfig(image_size=32, num_filters=4, num_landmarks=3)
-FLOAT32 = tf.keras.mixed_precision.Policy("float32")
+OPTIONS = {
+    "initializer": "truncated_normal",
+    "dtype": tf.keras.mixed_precision.Policy("float32"),
+}
 
 
 def _images(seed: int, size: int = 32) -> tf.Tensor:
@@ -23,7 +28,7 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         (256, [32, 64, 128, 256, 512]),
     )
     def test_encoder_has_the_blocks_of_the_paper(self, size, filters):
-        model = encoders.encoder(size, 32, name="encoder", dtype=FLOAT32)
+        model = encoders.encoder(size, 32, name="encoder", **OPTIONS)
         convs = [
             layer
             for layer in model.layers
@@ -44,7 +49,7 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         reach = []
         for context_convs in (0, 3):
             model = encoders.detector(
-                32, 4, 1, context_convs, name="detector", dtype=FLOAT32
+                32, 4, 1, context_convs, name="detector", **OPTIONS
             )
             images = tf.Variable(_images(1))
             with tf.GradientTape() as tape:
@@ -56,7 +61,7 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(reach, [15, 27])
 
     def test_generator_has_the_channels_of_the_paper(self):
-        model = generator.generator(128, 32, 30, name="g", dtype=FLOAT32)
+        model = generator.generator(128, 32, 30, name="g", **OPTIONS)
         filters = [
             layer.filters
             for layer in model.layers
@@ -94,6 +99,48 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
             with self.subTest(weight.name):
                 self.assertIsNotNone(gradient)
                 self.assertGreater(tf.norm(gradient), 0.0)
+
+    def test_the_fully_connected_code_replaces_the_landmarks(self):
+        config = dataclasses.replace(
+            TINY, bottleneck="fully_connected", fully_connected_units=10
+        )
+        model = landmark_model.LandmarkModel(config)
+        source, target = _images(1), _images(2)
+        outputs = model((source, target), training=False)
+        features = tf.reshape(model.detector(target), [2, -1])
+        code = features @ model.bottleneck.encode.kernel
+        self.assertEqual(features.shape[1], 16 * 16 * 8)
+        self.assertAllClose(
+            outputs["landmarks"], tf.reshape(code, [2, 5, 2]), atol=1e-5
+        )
+        found = model.detect(target)
+        self.assertEqual(list(found), ["landmarks"])
+        self.assertAllClose(found["landmarks"], outputs["landmarks"])
+        maps = tf.reshape(code @ model.bottleneck.decode.kernel, [2, 16, 16, 3])
+        self.assertAllClose(outputs["heatmaps"], maps, atol=1e-5)
+        self.assertAllClose(
+            outputs["reconstruction"],
+            model.generator([model.appearance(source), maps]),
+        )
+
+    @parameterized.parameters(
+        # By hand: of He et al. sqrt(2 / (3 * 3 * 32)); 0.01 of the others, of
+        # which the truncated one has lost its tails beyond 0.02, and width.
+        ("truncated_normal", 0.0088, 0.02, 0.0088),
+        ("normal", 0.01, 0.1, 0.01),
+        ("he_normal", 0.0833, 1.0, 0.0088),
+    )
+    def test_initializers(self, name, deviation, largest, last_deviation):
+        model = encoders.detector(
+            32, 32, 500, 0, name="detector", **{**OPTIONS, "initializer": name}
+        )
+        kernel = model.get_layer("block1_conv2").kernel
+        last = model.get_layer("score_maps").kernel
+        self.assertAllClose(np.std(kernel), deviation, rtol=0.05)
+        self.assertLessEqual(tf.reduce_max(tf.abs(kernel)), largest)
+        self.assertAllClose(np.std(last), last_deviation, rtol=0.05)
+        if name == "normal":
+            self.assertGreater(tf.reduce_max(tf.abs(kernel)), 0.025)
 
     def test_bfloat16_keeps_variables_and_points_in_float32(self):
         model = landmark_model.LandmarkModel(TINY, "bfloat16")

@@ -11,6 +11,7 @@ from tests import tiny_shards
 from tests.tflm.serving import lively_model
 from tflm import errors
 from tflm.data import shards as shards_lib
+from tflm.models import landmark_model
 from tflm.serving import bundle
 from tflm.serving import saved_model
 from tflm.serving import tflite
@@ -215,6 +216,20 @@ class BundleTest(tf.test.TestCase):
                     str(self.output_dir),
                 )
 
+        self.assertEmpty(self._everything())
+
+    def test_a_model_without_landmarks_is_refused(self):
+        config = dataclasses.replace(
+            lively_model.CONFIG,
+            model=dataclasses.replace(
+                lively_model.CONFIG.model, bottleneck="fully_connected"
+            ),
+        )
+        model = landmark_model.LandmarkModel(config.model)
+        with self.assertRaisesRegex(
+            errors.UserError, "bottleneck=fully_connected has no landmarks"
+        ):
+            bundle.export(model, config, _IMAGES, str(self.output_dir))
         self.assertEmpty(self._everything())
 
     def test_a_place_that_cannot_be_written_is_named(self):

@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import pathlib
 import signal
@@ -12,18 +11,23 @@ from absl.testing import absltest
 from tests import tiny_shards
 from tests.tflm.serving import lively_model
 from tflm import configs
+from tflm.models import landmark_model
 from tflm.training import checkpoints
 from tflm.training import optimizers
 
 _ROOT = pathlib.Path(__file__).parents[3]
 
 
-def _make_run(workdir: pathlib.Path) -> None:
+def _make_run(workdir: pathlib.Path, *settings: str) -> None:
     """A run of puppets that was saved at step 0."""
-    config = dataclasses.replace(
-        lively_model.CONFIG, data=configs.DataConfig("puppets")
+    config = configs.override(
+        lively_model.CONFIG, ["data.dataset=puppets", *settings]
     )
-    model = lively_model.build()
+    model = (
+        landmark_model.LandmarkModel(config.model)
+        if settings
+        else lively_model.build()
+    )
     optimizer = optimizers.adam(config.train)
     optimizer.build(model.trainable_variables)
     with checkpoints.claimed(str(workdir), config):
@@ -82,6 +86,16 @@ class ExportScriptTest(absltest.TestCase):
             f"--workdir={run}",
             "--data_dir=nowhere",
         )
+
+    def test_a_run_without_landmarks_is_refused(self):
+        run = self.folder / "run"
+        _make_run(run, "model.bottleneck=fully_connected")
+        self._assert_fails(
+            "model.bottleneck=fully_connected has no landmarks",
+            f"--workdir={run}",
+            f"--data_dir={tiny_shards.data_dir()}",
+        )
+        self.assertFalse((run / "export").exists())
 
     def test_stopped_by_a_signal_it_leaves_nothing_behind(self):
         run = self.folder / "run"

@@ -1,10 +1,12 @@
 import pathlib
 
+from absl.testing import parameterized
 import tensorflow as tf
 
 from tflm import configs
 from tflm import errors
 from tflm import losses
+from tflm.losses import adversarial
 from tflm.losses import perceptual
 from tflm.models import landmark_model
 from tflm.training import checkpoints
@@ -24,11 +26,19 @@ TINY = configs.override(
 )
 
 
-def _state(loss: losses.Loss | None = None):
+def _state(loss: losses.Loss | None = None, config: configs.Config = TINY):
+    """A model, its optimizer and a loss, all new."""
     tf.keras.utils.set_random_seed(0)
-    model = landmark_model.LandmarkModel(TINY.model)
-    loss = loss or losses.from_config(TINY.loss)
-    return model, optimizers.adam(TINY.train), loss
+    model = landmark_model.LandmarkModel(config.model)
+    optimizer = optimizers.adam(config.train)
+    optimizer.build(model.trainable_variables)
+    return model, optimizer, loss or losses.from_config(config.loss)
+
+
+def _perceptual():
+    return perceptual.PerceptualLoss(
+        lambda images: [tf.nn.avg_pool2d(images, 2, 2, "VALID")], ["pool"]
+    )
 
 
 def _batches(num: int):
@@ -42,14 +52,34 @@ def _batches(num: int):
     ]
 
 
-def _train(state, batches):
-    step = steps.make_train_step(*state, TINY.train)
-    for batch in batches:
-        metrics = step(batch)
-    return float(metrics["loss"])
+def _train(state, batches, config: configs.Config = TINY):
+    # Step by step: compiling would take longer than these few steps.
+    tf.config.run_functions_eagerly(True)
+    try:
+        step = steps.make_train_step(*state, config.train)
+        for batch in batches:
+            metrics = step(batch)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return {name: float(value) for name, value in metrics.items()}
 
 
-class CheckpointsTest(tf.test.TestCase):
+def _variables(state) -> dict[str, list[tf.Variable]]:
+    model, optimizer, loss = state
+    if isinstance(loss, adversarial.AdversarialLoss):
+        loss_variables = loss.discriminator.weights + loss.optimizer.variables
+    else:
+        loss_variables = list(loss.variables)
+    plateau = optimizer.plateau
+    return {
+        "model": model.variables,
+        "optimizer": optimizer.variables,
+        "loss": loss_variables,
+        "plateau": list(plateau.variables) if plateau else [],
+    }
+
+
+class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.workdir = f"{self.create_tempdir_path()}/run"
@@ -57,28 +87,35 @@ class CheckpointsTest(tf.test.TestCase):
     def create_tempdir_path(self) -> str:
         return str(pathlib.Path(self.get_temp_dir()) / self.id())
 
-    def test_stop_and_resume_equals_an_uninterrupted_run(self):
-        def balanced():
-            return perceptual.PerceptualLoss(
-                lambda images: [tf.nn.avg_pool2d(images, 2, 2, "VALID")],
-                ["pool"],
-            )
+    @parameterized.named_parameters(
+        ("perceptual", _perceptual, []),
+        (
+            "adversarial_on_a_plateau",
+            lambda: losses.from_config(configs.LossConfig("adversarial_l1")),
+            ["train.schedule=plateau", "train.patience_steps=1"],
+        ),
+    )
+    def test_stop_and_resume_equals_an_uninterrupted_run(self, make, settings):
+        config = configs.override(TINY, settings)
+        batches = _batches(4)
+        straight = _state(make(), config)
+        expected = _train(straight, batches, config)
 
-        batches = _batches(6)
-        straight = _state(balanced())
-        expected = _train(straight, batches)
-
-        first = _state(balanced())
-        _train(first, batches[:3])
+        first = _state(make(), config)
+        _train(first, batches[:2], config)
         checkpoints.save(self.workdir, *first)
-        second = _state(balanced())
+        second = _state(make(), config)
         step = checkpoints.restore_or_initialize(self.workdir, *second)
-        found = _train(second, batches[3:])
+        for name, variables in _variables(first).items():
+            for saved, read in zip(variables, _variables(second)[name]):
+                self.assertAllEqual(saved, read)
+        found = _train(second, batches[2:], config)
 
-        self.assertEqual(step, 3)
+        self.assertEqual(step, 2)
         self.assertAllClose(found, expected, rtol=1e-5)
-        for one, other in zip(straight[0].variables, second[0].variables):
-            self.assertAllClose(one, other, atol=1e-5)
+        for name, variables in _variables(straight).items():
+            for one, other in zip(variables, _variables(second)[name]):
+                self.assertAllClose(one, other, atol=1e-5)
 
     def test_restore_model_loads_the_newest_weights(self):
         state = _state()
@@ -91,13 +128,15 @@ class CheckpointsTest(tf.test.TestCase):
 
     def test_two_checkpoints_are_kept(self):
         state = _state()
-        for batch in _batches(4):
-            _train(state, [batch])
+        for step in range(1, 5):
+            state[1].iterations.assign(step)
             checkpoints.save(self.workdir, *state)
         names = sorted(
             path.stem for path in pathlib.Path(self.workdir).rglob("*.index")
         )
         self.assertEqual(names, ["step-3", "step-4"])
+        newest = checkpoints.newest(self.workdir)
+        self.assertEqual(newest, f"{self.workdir}/checkpoints/step-4")
 
     def test_no_checkpoint_is_said(self):
         model = landmark_model.LandmarkModel(TINY.model)
@@ -106,7 +145,6 @@ class CheckpointsTest(tf.test.TestCase):
 
     def test_a_checkpoint_cut_short_is_named(self):
         state = _state()
-        _train(state, _batches(1))
         checkpoints.save(self.workdir, *state)
         for pattern in ("*.data*", "*.index"):
             file = next(pathlib.Path(self.workdir).rglob(pattern))
@@ -114,7 +152,7 @@ class CheckpointsTest(tf.test.TestCase):
             with (
                 self.subTest(pattern),
                 self.assertRaisesRegex(
-                    errors.UserError, "step-1 is damaged; remove .*step-1"
+                    errors.UserError, "step-0 is damaged; remove .*step-0"
                 ),
             ):
                 checkpoints.restore_model(self.workdir, state[0])

@@ -28,6 +28,8 @@ class PicturesTest(absltest.TestCase):
         np.testing.assert_allclose(
             grid[200, [100, 200, 300, 400], 0], [0.2, 0.4, 1.0, 0.2], atol=1e-6
         )
+        without = pictures.quadruplets(source, target, beyond)
+        np.testing.assert_array_equal(without, grid[:, :384])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+from absl.testing import parameterized
+import tensorflow as tf
+
+from tflm import configs
+from tflm import losses
+from tflm.models import landmark_model
+from tflm.training import optimizers
+from tflm.training import steps
+
+_NUM_STEPS = 6
+
+
+def _images(seed: int) -> tf.Tensor:
+    return tf.random.stateless_uniform([2, 32, 32, 3], seed=(seed, 0))
+
+
+class StepsTest(parameterized.TestCase, tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        # Compiling would take longer than these few steps.
+        tf.config.run_functions_eagerly(True)
+        self.addCleanup(tf.config.run_functions_eagerly, False)
+
+    @parameterized.parameters(
+        "loss.name=l1",
+        "loss.name=l2",
+        "loss.name=adversarial_l1",
+        "loss.name=adversarial_l2",
+        "model.fully_connected_units=10",
+        "model.fully_connected_units=20",
+        "model.fully_connected_units=60",
+    )
+    def test_the_loss_falls_on_a_fixed_batch(self, setting):
+        name = "heatmap" if "loss" in setting else "fully_connected"
+        config = configs.override(
+            configs.Config(
+                model=configs.ModelConfig(
+                    image_size=32, num_filters=4, num_landmarks=3
+                ),
+                train=configs.TrainConfig(learning_rate=1e-2),
+            ),
+            [f"model.bottleneck={name}", setting],
+        )
+        tf.keras.utils.set_random_seed(0)
+        step = steps.make_train_step(
+            landmark_model.LandmarkModel(config.model),
+            optimizers.adam(config.train),
+            losses.from_config(config.loss),
+            config.train,
+        )
+        mask = tf.ones([2, 32, 32, 1])
+        batch = {"source": _images(1), "target": _images(2), "mask": mask}
+        metrics = [step(batch) for _ in range(_NUM_STEPS)]
+
+        first, last = metrics[0], metrics[-1]
+        is_adversarial = "adversarial" in setting
+        falling = ["loss/pixel"] if is_adversarial else ["loss"]
+        if is_adversarial:  # It learns to tell, as the generator to draw.
+            falling.append("adversarial/discriminator")
+        for name in falling:
+            self.assertLess(last[name], 0.8 * first[name])
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,62 @@
+"""What a colourisation leaves behind: weights of a loss network, a picture."""
+
+from collections.abc import Mapping
+import os
+import pathlib
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+_FORMAT_VERSION = 1
+_SMALLEST_TILE = 128  # Pixels; smaller images are enlarged to about that.
+
+
+def write_weights(
+    path: pathlib.Path,
+    layers: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    facts: Mapping[str, int | str],
+) -> None:
+    """Writes the convolutions of a network as Larsson et al. published theirs.
+
+    Group /data has a group per layer, with dataset "0", the kernel in Caffe's
+    order `[out, in, height, width]`, and dataset "1", the bias.
+
+    Args:
+        path: file to write; replaced at once and only when it is complete.
+        layers: see `network.folded`.
+        facts: attributes of the file, beside its format_version.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    with h5py.File(partial, "w") as file:
+        file.attrs["format_version"] = _FORMAT_VERSION
+        file.attrs.update(facts)
+        for name, (kernel, bias) in layers.items():
+            group = file.create_group(f"data/{name}")
+            group["0"] = np.transpose(kernel, (3, 2, 0, 1)).astype(np.float32)
+            group["1"] = bias.astype(np.float32)
+    os.replace(partial, path)
+
+
+def write_picture(
+    path: pathlib.Path,
+    grey: np.ndarray,
+    colorized: np.ndarray,
+    images: np.ndarray,
+) -> None:
+    """Writes three rows as a PNG: grey images, colourised, and as they were.
+
+    Args:
+        path: file to write; replaced at once and only when it is complete.
+        grey: float `[N, S, S]` in [0, 1].
+        colorized: float `[N, S, S, 3]`, RGB in [0, 1].
+        images: as `colorized`.
+    """
+    rows = [np.repeat(grey[..., None], 3, axis=-1), colorized, images]
+    tiles = np.concatenate([np.hstack(list(row)) for row in rows])
+    enlarge = max(1, _SMALLEST_TILE // grey.shape[1])
+    tiles = tiles.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
+    pixels = np.round(255.0 * tiles.clip(0.0, 1.0)).astype(np.uint8)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(tf.io.encode_png(pixels).numpy())
+    os.replace(partial, path)
