@@ -81,6 +81,7 @@ class WarpConfig:
     translation: float = 0.0  # Normalised units: the image spans 2.
     bend_all: float = 0.0  # Spline coefficients of all control points.
     bend_half: float = 0.0  # Added on a random half of the control points.
+    displacement: float = 0.0  # Of 6 x 6 points, each on its own; normalised.
 
     def __post_init__(self):
         _not_negative(self, *(f.name for f in dataclasses.fields(self)))

@@ -1,6 +1,6 @@
 """How fast batches are made and used, and whether memory stays bounded.
 
-    python -m tests.benchmarks.training_benchmark --dataset=puppets
+    python -m tests.benchmarks.training_benchmark --preset=puppets
 
 Run it on an idle machine. It prints images (pairs) per second of the input
 pipeline alone, of the training step alone and of both together, and the
@@ -23,8 +23,8 @@ from tflm.training import optimizers
 from tflm.training import precision
 from tflm.training import steps
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", "puppets", sorted(configs.PRESETS), "Dataset, and its preset."
+_PRESET = flags.DEFINE_enum(
+    "preset", "puppets", sorted(configs.PRESETS), "Settings to start from."
 )
 _SET = flags.DEFINE_multi_string("set", [], "Overrides, as of train.py.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where the shards are.")
@@ -34,7 +34,7 @@ _SECONDS = flags.DEFINE_float("seconds", 20.0, "Of each measurement.")
 
 
 def main() -> None:
-    config = configs.override(configs.PRESETS[_DATASET.value], _SET.value)
+    config = configs.override(configs.PRESETS[_PRESET.value], _SET.value)
     shards = shards_lib.open_shards(_DATA_DIR.value, config.data.dataset)
     computed_in = precision.resolve(config.train.precision)
     model = landmark_model.LandmarkModel(config.model, computed_in)
