@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tflm.colorization import colors
 from tflm.losses import loss_networks
+from tflm.models import encoders
 
 _WIDTHS = (1, 2, 4, 8, 8)  # Of the blocks, over that of the first.
 WINDOW = 4  # Side of the pixels that share one column, as of colours.
@@ -56,10 +57,11 @@ def colorizer(
                 name=f"pool{block - 1}", dtype=dtype
             )(features)
         for conv in range(1, count + 1):
-            features = _conv(
+            features = encoders.conv_block(
                 features,
                 num_filters * width,
                 name=f"conv{block}_{conv}",
+                initializer="he_normal",
                 dtype=dtype,
             )
         column.append(_read(features, image_size, block, dtype))
@@ -73,22 +75,6 @@ def colorizer(
         logits[..., colors.NUM_BINS :],
     ]
     return tf.keras.Model(grey, outputs, name="colorizer")
-
-
-def _conv(inputs, filters, *, name, dtype):
-    outputs = tf.keras.layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        use_bias=False,  # The normalisation has one.
-        kernel_initializer="he_normal",
-        name=name,
-        dtype=dtype,
-    )(inputs)
-    outputs = tf.keras.layers.BatchNormalization(
-        momentum=0.99, epsilon=1e-3, name=f"{name}_norm", dtype=dtype
-    )(outputs)
-    return tf.keras.layers.ReLU(name=f"{name}_relu", dtype=dtype)(outputs)
 
 
 def _read(features, image_size, block, dtype):
