@@ -21,11 +21,12 @@ from tflm import errors
 from tflm import losses
 from tflm.data import shards as shards_lib
 from tflm.losses import loss_networks
+from tflm.training import checkpoints
 from tflm.training import loop
 from tflm.training import precision
 
 _DATASET = flags.DEFINE_string(
-    "dataset", "puppets", "Dataset; unless --preset is given, its preset."
+    "dataset", None, "Dataset, and its preset; puppets if not given."
 )
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -54,7 +55,7 @@ _LOSS_WEIGHTS = flags.DEFINE_string(
 
 
 def main() -> int:
-    preset = _PRESET.value or _DATASET.value
+    preset = _PRESET.value or _DATASET.value or "puppets"
     if preset not in configs.PRESETS:
         raise errors.UserError(
             f"no preset {preset!r}; one of {', '.join(configs.PRESETS)}"
@@ -64,13 +65,18 @@ def main() -> int:
         config = configs.override(configs.PRESETS[preset], _SET.value)
     except ValueError as error:
         raise errors.UserError(f"--set: {error}") from error
+    if _DATASET.value not in (None, config.data.dataset):
+        raise errors.UserError(
+            f"--preset={preset} is for {config.data.dataset}, not for"
+            f" --dataset={_DATASET.value}"
+        )
     if _LOSS_WEIGHTS.value and config.loss.name != "perceptual":
         raise errors.UserError(
             f"--loss_weights={_LOSS_WEIGHTS.value}: loss.name="
             f"{config.loss.name} has no loss network; it is for perceptual"
         )
     shards = _open_or_build(config.data.dataset, _DATA_DIR.value)
-    config, loss = _with_loss(config)
+    config, loss = _with_loss(config, workdir)
     step = loop.train(config, shards, workdir, loss, _INIT_FROM.value)
     if step < config.train.num_steps:
         print(f"stopped at step {step}; the same command continues from there")
@@ -82,10 +88,17 @@ def main() -> int:
     return 0
 
 
-def _with_loss(config: configs.Config) -> tuple[configs.Config, losses.Loss]:
+def _with_loss(
+    config: configs.Config, workdir: str
+) -> tuple[configs.Config, losses.Loss]:
     """Makes the loss; the config then names its network and the weights."""
     if config.loss.name != "perceptual":
         return config, losses.from_config(config.loss, seed=config.train.seed)
+    if config.loss.network == "auto" and checkpoints.newest(workdir):
+        # A better one may have come meanwhile, but the run has its own.
+        network = checkpoints.load_config(workdir).loss.network
+        loss_config = dataclasses.replace(config.loss, network=network)
+        config = dataclasses.replace(config, loss=loss_config)
     network = loss_networks.load(
         config.loss,
         config.data.dataset,

@@ -131,6 +131,12 @@ class EndToEndTest(absltest.TestCase):
         )
         self.assertLen(found.network_hash, 16)
 
+        # "auto" is now what the run has, not what would be found today.
+        auto = [*flags, "--set=loss.network=auto"]
+        self._assert_one_line_error(
+            _run("train.py", *auto),
+            "loss.network=vgg16_file needs --loss_weights=FILE",
+        )
         other = f"--loss_weights={self.root / 'two.npz'}"
         result = _run("train.py", *flags, other)
         self.assertIn(
@@ -172,7 +178,11 @@ class EndToEndTest(absltest.TestCase):
                 )
         self._assert_one_line_error(
             _run("train.py", "--dataset=faces", self.data),
-            "no preset 'faces'; one of puppets, celeba, ",
+            "no preset 'faces'; one of puppets, ",
+        )
+        self._assert_one_line_error(
+            _run("train.py", "--dataset=images", "--preset=celeba", self.data),
+            "--preset=celeba is for celeba, not for --dataset=images",
         )
         missing = _run("train.py", "--dataset=celeba", self.data)
         self._assert_one_line_error(

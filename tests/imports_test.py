@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # before it.
 ROOMS = (
     "errors",
+    "files",
     "command_line",
     "configs",
     "coords",

@@ -30,6 +30,8 @@ import tqdm
 from tflm import command_line  # Before TensorFlow: it quiets its start.
 from tflm import configs
 from tflm import errors
+from tflm import files
+from tflm.losses import loss_networks
 from tflm.training import checkpoints
 
 _PRESET = flags.DEFINE_string(
@@ -138,6 +140,7 @@ class Ablation:
         """What a finished variant is compared with."""
         return {
             "minutes": self.minutes,
+            "data_dir": self.data_dir,
             "loss_weights": self.loss_weights,
             "config": json.loads(
                 configs.to_json(self.config(VARIANTS[variant]))
@@ -190,6 +193,21 @@ def run(ablation: Ablation, variants: Iterable[str]) -> list[dict]:
     return _write_table(ablation, variants)
 
 
+def check_loss_network(ablation: Ablation, variants: Iterable[str]) -> None:
+    """Raises errors.UserError now if a variant would find no loss network."""
+    for name in variants:
+        config = ablation.config(VARIANTS[name])
+        if config.loss.name == "perceptual":
+            loss_networks.load(
+                config.loss,
+                config.data.dataset,
+                ablation.data_dir,
+                ablation.loss_weights,
+                config.train.seed,
+            )
+            return
+
+
 def table(ablation: Ablation, rows: list[dict]) -> str:
     """The rows in Markdown."""
     error = "NME, %" if rows[0]["error"] == "nme_percent" else "mean error, px"
@@ -214,12 +232,15 @@ def table(ablation: Ablation, rows: list[dict]) -> str:
     ]
     lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     settings = "".join(f" --set={item}" for item in ablation.assignments)
+    if ablation.loss_weights:
+        settings += f" --loss_weights={ablation.loss_weights}"
     seed = ablation.config(()).train.seed
+    num_cores = len(os.sched_getaffinity(0))
     return "\n".join(
         [
             f"`--preset={ablation.preset} --minutes={ablation.minutes:g}"
             f"{settings}`, {rows[0]['dataset']}, seed {seed},"
-            f" {os.cpu_count()} CPU cores ({platform.machine()}).",
+            f" {num_cores} CPU cores ({platform.machine()}).",
             f"{ablation.minutes:g} minutes of training each, from the first"
             " step to the last; the learning rate's schedule ends with them.",
             "",
@@ -277,7 +298,11 @@ def _row(ablation: Ablation, name: str, notes: dict) -> dict:
     return {
         "variant": name,
         "dataset": dataset,
-        "loss_network": config.loss.network if is_perceptual else None,
+        "loss_network": (
+            f"{config.loss.network} {config.loss.network_hash}"
+            if is_perceptual
+            else None
+        ),
         "error": error,
         **{
             method: found[error][method]
@@ -327,7 +352,7 @@ def _measure_speed(ablation: Ablation, name: str) -> float:
     )
     timer = _Timer()
     with _started(name, command) as lines:
-        for step in _logged_steps(lines):
+        for step in logged_steps(lines):
             timer.saw(step)
             if timer.seconds >= seconds:
                 break
@@ -355,7 +380,7 @@ def _train(ablation: Ablation, name: str, notes: dict) -> None:
                 desc=name, total=num_steps, unit="step", disable=None
             ) as progress,
         ):
-            for step in _logged_steps(lines):
+            for step in logged_steps(lines):
                 timer.saw(step)
                 progress.update(step - progress.n)
     finally:
@@ -384,7 +409,8 @@ class _Timer:
         self.seconds = now - self._first[1]
 
 
-def _logged_steps(lines: Iterable[str]) -> Iterator[int]:
+def logged_steps(lines: Iterable[str]) -> Iterator[int]:
+    """The steps that lines of `training.progress` tell of."""
     for line in lines:
         if logged := _LOGGED_STEP.match(line):
             yield int(logged[1])
@@ -451,7 +477,7 @@ def _notes(ablation: Ablation, name: str) -> dict:
         ) from error
     changed = [
         f"{key} is {before.get(key)!r}, now {request[key]!r}"
-        for key in ("minutes", "loss_weights")
+        for key in ("minutes", "data_dir", "loss_weights")
         if before.get(key) != request[key]
     ]
     changed += configs.differences(old, ablation.config(VARIANTS[name]))
@@ -483,10 +509,8 @@ def _write_table(ablation: Ablation, variants: list[str]) -> list[dict]:
 
 
 def _write(path: pathlib.Path, text: str) -> None:
-    """Writes the file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with files.replacing(path) as partial:
+        partial.write_text(text)
 
 
 def _interrupt(*_) -> None:
@@ -508,7 +532,9 @@ def main() -> int:
         pathlib.Path(_OUTPUT.value),
         _LOSS_WEIGHTS.value,
     )
-    rows = run(ablation, _VARIANTS.value or VARIANTS)
+    variants = _VARIANTS.value or list(VARIANTS)
+    check_loss_network(ablation, [v for v in variants if v in VARIANTS])
+    rows = run(ablation, variants)
     print(table(ablation, rows))
     print("written:")
     for name in ("table2.md", "table2.json"):

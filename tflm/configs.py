@@ -134,7 +134,7 @@ class LossConfig:
     name: str = "l2"
     network: str = "auto"  # Perceptual: see `losses.loss_networks`.
     network_hash: str = ""  # Of its weights; train.py fills it in.
-    network_filters: int = 64  # "random": channels of its first block.
+    network_filters: int = 16  # "random": channels of its first block.
     last_tap: str = "conv5_2"  # The deepest layer compared.
     scales: str = "bias_corrected"  # Or "released": see `losses.perceptual`.
     adversarial_weight: float = 0.01  # Beside a pixel loss of weight 1.
@@ -213,36 +213,35 @@ class Config:
     train: TrainConfig = TrainConfig()
 
 
-# Per dataset: which clips, how paired; "released" and "paper" share them.
-_CELEBA = DataConfig("celeba", crop_fraction=0.8)  # 160 -> 128 px.
-_IMAGES = DataConfig("images")
+# Per dataset: which clips, how paired.
+_PUPPETS = Config(
+    data=DataConfig("puppets", pairs="video"),
+    target_warp=NO_WARP,
+    source_warp=NO_WARP,
+)
+_CELEBA = Config(data=DataConfig("celeba", crop_fraction=0.8))  # 160 -> 128.
+_IMAGES = Config(data=DataConfig("images"))
 
 
-def _ours(data: DataConfig, num_landmarks: int = 30) -> Config:
+def _ours(dataset: Config) -> Config:
     """The released recipe, with the paper's Gaussian and balanced scales."""
-    return Config(
-        data=data,
-        model=ModelConfig(num_landmarks=num_landmarks),
-        loss=LossConfig("perceptual"),
-    )
+    return dataclasses.replace(dataset, loss=LossConfig("perceptual"))
 
 
-def _released(data: DataConfig, num_landmarks: int = 30) -> Config:
+def _released(dataset: Config) -> Config:
     """The authors' released code."""
-    return Config(
-        data=data,
-        model=ModelConfig(num_landmarks=num_landmarks, gaussian="released"),
+    return dataclasses.replace(
+        dataset,
+        model=ModelConfig(gaussian="released"),
         loss=LossConfig("perceptual", scales="released"),
     )
 
 
-def _paper(data: DataConfig, num_landmarks: int = 30) -> Config:
+def _paper(dataset: Config) -> Config:
     """Sec. 4.1 to the letter; batch size and pairs are the released code's."""
-    return Config(
-        data=data,
-        model=ModelConfig(
-            num_landmarks=num_landmarks, marginal="sum", initializer="normal"
-        ),
+    return dataclasses.replace(
+        dataset,
+        model=ModelConfig(marginal="sum", initializer="normal"),
         loss=LossConfig("perceptual"),
         train=TrainConfig(
             learning_rate=1e-2,
@@ -255,10 +254,8 @@ def _paper(data: DataConfig, num_landmarks: int = 30) -> Config:
 
 
 PRESETS = {
-    "puppets": Config(
-        data=DataConfig("puppets", pairs="video"),
-        target_warp=NO_WARP,
-        source_warp=NO_WARP,
+    "puppets": dataclasses.replace(
+        _PUPPETS,
         # For a CPU and a quarter of an hour: many cheap steps. See README.md.
         model=ModelConfig(
             image_size=32,
@@ -275,9 +272,33 @@ PRESETS = {
             warmup_steps=100,
         ),
     ),
+    "puppets_released": _released(_PUPPETS),
+    "puppets_paper": _paper(_PUPPETS),
     "celeba": _ours(_CELEBA),
     "celeba_released": _released(_CELEBA),
     "celeba_paper": _paper(_CELEBA),
+    # For two CPU cores and an hour. See README.md.
+    "celeba_fast": dataclasses.replace(
+        _CELEBA,
+        source_warp=dataclasses.replace(
+            RELEASED_SOURCE_WARP, rotation=15.0, scale=0.2, translation=0.2
+        ),
+        model=ModelConfig(
+            image_size=64,
+            num_landmarks=30,
+            num_filters=16,
+            context_convs=3,
+            temperature=0.5,
+        ),
+        loss=LossConfig("perceptual"),
+        train=TrainConfig(
+            batch_size=32,
+            num_steps=13_500,
+            learning_rate=3e-3,
+            schedule="cosine",
+            clip="none",
+        ),
+    ),
     "images": _ours(_IMAGES),
     "images_released": _released(_IMAGES),
     "images_paper": _paper(_IMAGES),

@@ -7,6 +7,8 @@ it writes, DATA_DIR/loss_networks/DATASET/colorization.h5, is the network that
 train.py then takes for the perceptual loss on that dataset.
 """
 
+import pathlib
+
 from absl import flags
 
 from tflm import command_line  # Before TensorFlow: it quiets its start.
@@ -61,13 +63,19 @@ def main() -> int:
         raise errors.UserError(f"--{error}") from error
     shards = shards_lib.open_shards(data_dir, dataset)
     default = loss_networks.colorization_path(data_dir, dataset).parent
-    workdir = _WORKDIR.value or str(default)
-    step, scores = training.train(config, shards, workdir)
+    folder = pathlib.Path(_WORKDIR.value or default)
+    step, scores = training.train(config, shards, folder)
     if scores is None:
         print(f"stopped at step {step}; the same command continues from there")
         return 1
     print(scores.line())
-    print(f"wrote {workdir}/{training.WEIGHTS} and {training.PICTURE}")
+    weights = folder / training.WEIGHTS
+    print(f"wrote {weights} and {training.PICTURE}")
+    if folder != default:
+        print(
+            "train.py takes it with --set loss.network=colorization"
+            f" --loss_weights={weights}"
+        )
     return 0
 
 

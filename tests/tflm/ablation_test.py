@@ -10,6 +10,7 @@ from absl.testing import absltest
 
 from tflm import ablation
 from tflm import errors
+from tflm.training import progress as progress_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Stand-ins for train.py and evaluate.py. They note how they were called.
@@ -121,6 +122,18 @@ class AblationTest(absltest.TestCase):
                 rows[number]["images_per_second"], 32 * speed
             )
         self.assertEqual([row["dead"] for row in rows], [2, 2, None])
+
+    def test_reads_the_step_of_the_lines_that_training_logs(self):
+        with self.assertLogs("tflm") as logs:
+            with progress_lib.progress(0, 300) as progress:
+                progress.disable = True  # As without a terminal.
+                metrics = {"loss": 1.0, "loss/input": 0.1}
+                progress.update_to(120, metrics, speed=5.0)
+        line = logs.records[-1].getMessage()
+        self.assertEqual(
+            line, "step 120 / 300, loss 1.00000, of pixels 0.10000, 5 images/s"
+        )
+        self.assertEqual(list(ablation.logged_steps([line])), [120])
 
     def test_table_is_written(self):
         ablation.run(self.ablation, ["l2", "fully_connected_10"])

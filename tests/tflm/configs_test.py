@@ -10,6 +10,22 @@ class ConfigsTest(parameterized.TestCase):
         config = configs.PRESETS[name]
         self.assertEqual(configs.from_json(configs.to_json(config)), config)
 
+    @parameterized.parameters("released", "paper")
+    def test_presets_of_a_recipe_differ_in_their_data_only(self, recipe):
+        presets = [
+            preset
+            for name, preset in configs.PRESETS.items()
+            if name.endswith(f"_{recipe}")
+        ]
+        self.assertLen(presets, 3)
+        for preset in presets:
+            is_video = preset.data.pairs == "video"
+            self.assertEqual(preset.source_warp == configs.NO_WARP, is_video)
+            for section in ("model", "loss", "train"):
+                self.assertEqual(
+                    getattr(preset, section), getattr(presets[0], section)
+                )
+
     def test_override_replaces_one_field(self):
         old = configs.PRESETS["celeba"]
         new = configs.override(old, ["model.num_landmarks=10"])

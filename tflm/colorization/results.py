@@ -34,8 +34,6 @@ class Scores:
 
     def line(self) -> str:
         """One line for people."""
-        if not self.mean_chroma:
-            return "the images are grey: there was no colour to learn from"
         return (
             f"cross-entropy on {self.num_images} {self.role} images, nats a"
             f" pixel: hue {self.hue:.3f}, chroma {self.chroma:.3f}; without"
@@ -46,8 +44,11 @@ class Scores:
 
 def held_out_role(shards: shards_lib.Shards) -> str:
     """A role whose images were not trained on; "train" if there is none."""
+    trained = shards.splits["train"]
+    sizes = shards.builder.info.splits
     for role in _HELD_OUT:
-        if shards.splits.get(role, "train") != "train":
+        split = shards.splits.get(role, trained)
+        if split != trained and split in sizes and sizes[split].num_examples:
             return role
     return "train"
 

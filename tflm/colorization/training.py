@@ -1,30 +1,31 @@
 """Trains a network to colourise, and keeps what a loss network needs of it.
 
-The folder of a run (`workdir`) holds, beside what `training.checkpoints` puts
-there:
+The folder of a loss network holds:
 
-colorization.h5     The network's convolutions, see `files.write_weights`.
+colorization.h5     The network's convolutions, see `outputs.write_weights`.
 colorized.png       Images of the held-out split: grey, colourised, true.
+training/           The run, see `training.checkpoints`.
 """
 
 from collections.abc import Callable
 import dataclasses
 import logging
-import math
 import pathlib
 import time
 
 import tensorflow as tf
 
 from tflm import configs
+from tflm import errors
 from tflm.colorization import colors
-from tflm.colorization import files
 from tflm.colorization import network
+from tflm.colorization import outputs
 from tflm.colorization import results
 from tflm.data import pairs
 from tflm.data import shards as shards_lib
 from tflm.losses import loss_networks
 from tflm.training import checkpoints
+from tflm.training import finite
 from tflm.training import optimizers
 from tflm.training import precision
 from tflm.training import progress as progress_lib
@@ -77,16 +78,16 @@ def settings(
 
 
 def train(
-    config: configs.Config, shards: shards_lib.Shards, workdir: str
+    config: configs.Config, shards: shards_lib.Shards, folder: pathlib.Path
 ) -> tuple[int, results.Scores | None]:
     """Trains until `train.num_steps`, from the newest checkpoint on.
 
     SIGINT and SIGTERM end it after the step at hand, with a checkpoint.
 
     Args:
-        config: see `settings`; `workdir` belongs to it from here on.
+        config: see `settings`; `folder` belongs to it from here on.
         shards: clips of `config.data.dataset`.
-        workdir: one run's folder; made if it does not exist.
+        folder: of the loss network; made if it does not exist.
 
     Returns:
         The step reached; and how well the network colourises, or None if it
@@ -94,10 +95,12 @@ def train(
         the picture were written.
 
     Raises:
-        errors.UserError: if the workdir or the shards cannot be used as asked.
-        FloatingPointError: if the loss is not finite.
+        errors.UserError: if the folder or the shards cannot be used as asked,
+            or the images are all grey.
+        FloatingPointError: if the loss or the gradients are not finite.
     """
     shards.num_clips("train")
+    workdir = str(folder / "training")
     with checkpoints.claimed(workdir, config):
         tf.keras.utils.set_random_seed(config.train.seed)
         computed_in = precision.resolve(config.train.precision)
@@ -122,24 +125,25 @@ def train(
             step = _run(config, shards, workdir, model, optimizer, step)
         if step < config.train.num_steps:
             return step, None
-        return step, _finish(config, shards, pathlib.Path(workdir), model, step)
+        return step, _finish(config, shards, folder, model)
 
 
 def make_train_step(
     model: tf.keras.Model,
     optimizer: tf.keras.optimizers.Optimizer,
     seed: int,
-) -> Callable[[tf.Tensor], tf.Tensor]:
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Compiles one update of `model`; each image is mirrored or not.
 
     Returns:
-        A function from images, float32 `[B, S, S, 3]` in [0, 1], to the loss:
+        A function from images, float32 `[B, S, S, 3]` in [0, 1], to `loss`:
         cross-entropy of the chroma of a pixel plus `colors.HUE_WEIGHT` times
-        its chroma times that of its hue, nats, mean over pixels.
+        its chroma times that of its hue, nats, mean over pixels; and
+        `gradient_norm`, L2.
     """
 
     @tf.function
-    def train_step(images: tf.Tensor) -> tf.Tensor:
+    def train_step(images: tf.Tensor) -> dict[str, tf.Tensor]:
         number = tf.cast(optimizer.iterations, tf.int32)
         draws = tf.random.stateless_uniform(
             [tf.shape(images)[0], 1, 1, 1], [seed, number]
@@ -155,7 +159,7 @@ def make_train_step(
         weights = model.trainable_variables
         gradients = tape.gradient(loss, weights)
         optimizer.apply_gradients(zip(gradients, weights))
-        return loss
+        return {"loss": loss, "gradient_norm": tf.linalg.global_norm(gradients)}
 
     return train_step
 
@@ -163,7 +167,8 @@ def make_train_step(
 def _run(config, shards, workdir, model, optimizer, step: int) -> int:
     train_step = make_train_step(model, optimizer, config.train.seed)
     batches = iter(pairs.train_batches(config, shards, first_step=step))
-    last_step, saved = config.train.num_steps, step
+    last_step = config.train.num_steps
+    unchecked: list[dict[str, tf.Tensor]] = []  # Reading at once would wait.
     with (
         progress_lib.stop_signals() as stopped,
         progress_lib.progress(step, last_step) as progress,
@@ -171,49 +176,39 @@ def _run(config, shards, workdir, model, optimizer, step: int) -> int:
         since, step_since = time.monotonic(), step
         is_last = False
         while not is_last:
-            loss = train_step(next(batches)["target"])
+            unchecked.append(train_step(next(batches)["target"]))
             step += 1
             is_last = step == last_step or bool(stopped)
             is_saved = step % config.train.save_every == 0 or is_last
             if step % config.train.log_every == 0 or is_saved:
-                _check_finite(float(loss), step, saved, workdir)
+                finite.check(unchecked, step, workdir)
                 seconds = time.monotonic() - since
                 speed = (step - step_since) * config.train.batch_size / seconds
-                progress.update_to(step, float(loss), speed)
+                progress.update_to(step, unchecked[-1], speed)
+                unchecked.clear()
                 since, step_since = time.monotonic(), step
             if is_saved:
                 checkpoints.save(workdir, model, optimizer, None)
-                saved = step
     return step
 
 
-def _check_finite(loss: float, step: int, saved: int, workdir: str) -> None:
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"loss is {loss} at step {step}; the last good checkpoint of"
-            f" {workdir} is of step {saved}. Try a lower --learning_rate in"
-            " another --workdir"
-        )
-
-
-def _finish(config, shards, folder, model, step) -> results.Scores:
-    files.write_weights(
-        folder / WEIGHTS,
-        network.folded(model),
-        {
-            "dataset": config.data.dataset,
-            "image_size": config.model.image_size,
-            "steps": step,
-        },
-    )
+def _finish(config, shards, folder, model) -> results.Scores:
     role = results.held_out_role(shards)
     images = results.images_of(config, shards, role)
+    train_images = results.images_of(config, shards, "train")
+    scores = results.score(model, images, train_images, role)
+    if not scores.mean_chroma:
+        raise errors.UserError(
+            f"the {role} images of {config.data.dataset} are grey: there is no"
+            " colour to learn from; take another loss network or --set"
+            " loss.name=l2"
+        )
+    outputs.write_weights(folder / WEIGHTS, network.folded(model))
     shown = results.spread(images)
-    files.write_picture(
+    outputs.write_picture(
         folder / PICTURE,
         shown.mean(-1),
         results.colorized(model, shown),
         shown,
     )
-    train_images = results.images_of(config, shards, "train")
-    return results.score(model, images, train_images, role)
+    return scores

@@ -6,7 +6,6 @@ the same colour in every figure. Points are in pixels of the image drawn.
 
 from collections.abc import Sequence
 import dataclasses
-import os
 import pathlib
 
 from matplotlib import colormaps
@@ -15,6 +14,7 @@ from matplotlib import lines
 import numpy as np
 
 from tflm import coords
+from tflm import files
 from tflm.training import pictures
 
 _DPI = 120
@@ -314,9 +314,8 @@ def sample_efficiency(
 
 def save(figure: figures.Figure, path: pathlib.Path) -> None:
     """Writes a PNG, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    figure.savefig(partial, format="png", facecolor="white")
-    os.replace(partial, path)
+    with files.replacing(path) as partial:
+        figure.savefig(partial, format="png", facecolor="white")
 
 
 _COLUMNS = 4

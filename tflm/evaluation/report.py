@@ -34,7 +34,6 @@ the training annotations. A number that nothing was counted for is null.
 
 import json
 import math
-import os
 import pathlib
 
 import numpy as np
@@ -42,6 +41,7 @@ import numpy as np
 from tflm import configs
 from tflm import coords
 from tflm import errors
+from tflm import files
 from tflm.data import shards as shards_lib
 from tflm.evaluation import detections
 from tflm.evaluation import figures
@@ -538,7 +538,5 @@ def _nan_to_none(value):
 
 
 def _write_json(path: pathlib.Path, found: dict) -> None:
-    """Writes the file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    with files.replacing(path) as partial:
+        partial.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")

@@ -130,6 +130,7 @@ class FullyConnectedBottleneck(tf.keras.layers.Layer):
 
     Source: Jakab et al., NeurIPS 2018, table 2, left. How they get from the
     code back to maps is not stated; here by another fully connected layer.
+    Both start as Keras' dense layers do (Glorot uniform).
     """
 
     def __init__(self, units: int, num_maps: int, **kwargs):

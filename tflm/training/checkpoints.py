@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tflm import configs
 from tflm import errors
+from tflm import files
 
 _CONFIG, _LOCK, _PREFIX = "config.json", "lock", "step"
 _KEPT = 2  # Checkpoints.
@@ -79,9 +80,8 @@ def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
                     f" remove {workdir}"
                 )
         else:
-            partial = folder / f"{_CONFIG}.partial"
-            partial.write_text(configs.to_json(config))
-            partial.rename(folder / _CONFIG)
+            with files.replacing(folder / _CONFIG) as partial:
+                partial.write_text(configs.to_json(config))
         yield
 
 

@@ -1,6 +1,5 @@
 """The training loop: all of training that reads, writes, counts and waits."""
 
-from collections.abc import Sequence
 import dataclasses
 import logging
 import time
@@ -15,6 +14,7 @@ from tflm.data import pairs
 from tflm.data import shards as shards_lib
 from tflm.models import landmark_model
 from tflm.training import checkpoints
+from tflm.training import finite
 from tflm.training import health
 from tflm.training import optimizers
 from tflm.training import pictures
@@ -80,11 +80,16 @@ def _start_from(
     init_from: str, config: configs.Config, model: tf.keras.Model
 ) -> int:
     old = checkpoints.load_config(init_from)
-    old_model = configs.Config(
-        model=dataclasses.replace(
-            old.model, initializer=config.model.initializer
-        )
+    # Settings that fit any weights.
+    free = (
+        "initializer",
+        "marginal",
+        "temperature",
+        "gaussian",
+        "heatmap_sigma",
     )
+    chosen = {name: getattr(config.model, name) for name in free}
+    old_model = configs.Config(model=dataclasses.replace(old.model, **chosen))
     if changed := configs.differences(
         old_model, configs.Config(model=config.model)
     ):
@@ -123,13 +128,13 @@ def _run(
             is_saved = is_last or step % config.train.save_every == 0
             if is_logged or is_pictured or is_saved:
                 metrics = unchecked[-1]
-                _check_finite(unchecked, step, workdir)
+                finite.check(unchecked, step, workdir)
                 unchecked.clear()
             if is_logged:
                 seconds = time.monotonic() - since
                 speed = (step - step_since) * config.train.batch_size / seconds
                 _log_scalars(writer, step, metrics, optimizer, speed)
-                progress.update_to(step, float(metrics["loss"]), speed)
+                progress.update_to(step, metrics, speed)
                 since, step_since = time.monotonic(), step
             if is_pictured:
                 _log_landmarks(writer, step, model, probe)
@@ -137,25 +142,6 @@ def _run(
                 checkpoints.save(workdir, *state)
     writer.close()
     return step
-
-
-def _check_finite(
-    latest: Sequence[steps.Metrics], last_step: int, workdir: str
-) -> None:
-    """Finds the first step that was not finite, and its most telling value."""
-    for step, metrics in enumerate(latest, last_step - len(latest) + 1):
-        values = {name: float(value) for name, value in metrics.items()}
-        bad = [name for name in values if not np.isfinite(values[name])]
-        if bad:
-            # A part is what spoils the sum, and the loss what spoils gradients.
-            order = {"loss": 1, "gradient_norm": 2}
-            name = min(bad, key=lambda name: order.get(name, 0))
-            good = checkpoints.newest(workdir)
-            raise FloatingPointError(
-                f"{name} is {values[name]} at step {step}; the last good"
-                f" checkpoint is {good or 'none'}. Try a lower"
-                " train.learning_rate in another --workdir"
-            )
 
 
 def _log_scalars(writer, step, metrics, optimizer, speed) -> None:

@@ -1,10 +1,12 @@
 """What a person at the terminal sees of a training, and how they stop it."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import logging
 import signal
 
+import tensorflow as tf
 import tqdm
 import tqdm.contrib.logging
 
@@ -29,9 +31,18 @@ def stop_signals() -> Iterator[list[int]]:
 class Progress(tqdm.tqdm):
     """A bar of steps with the loss and images/s; plain lines without a tty."""
 
-    def update_to(self, step: int, loss: float, speed: float) -> None:
-        """Shows a step, its loss, and the images per second up to it."""
-        text = f"loss {loss:.5f}, {speed:.0f} images/s"
+    def update_to(
+        self, step: int, metrics: Mapping[str, tf.Tensor], speed: float
+    ) -> None:
+        """Shows a step, its loss, and the images per second up to it.
+
+        A perceptual loss is about 1 however good it is, so the error of the
+        pixels, `loss/input`, is shown beside it.
+        """
+        text = f"loss {float(metrics['loss']):.5f}"
+        if "loss/input" in metrics:
+            text += f", of pixels {float(metrics['loss/input']):.5f}"
+        text += f", {speed:.0f} images/s"
         self.set_postfix_str(text, refresh=False)
         self.update(step - self.n)
         if self.disable:

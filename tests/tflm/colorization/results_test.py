@@ -32,11 +32,11 @@ class ResultsTest(tf.test.TestCase):
         self.assertAllClose([found.hue, found.chroma], [math.log(32)] * 2)
         self.assertRegex(found.line(), "1 val images.* hue 3.466, .* hue 1.099")
 
-    def test_grey_images_are_said_to_be_grey(self):
+    def test_grey_images_have_no_chroma(self):
         grey = np.full([3, 8, 8, 3], 0.25, np.float32)
         found = results.score(_uniform, grey, grey, "val")
         self.assertEqual(found.hue, 0.0)
-        self.assertIn("no colour to learn from", found.line())
+        self.assertEqual(found.mean_chroma, 0.0)
 
     def test_scores_do_not_depend_on_the_batches(self):
         images = np.random.default_rng(0).random([40, 8, 8, 3], np.float32)
@@ -51,9 +51,18 @@ class ResultsTest(tf.test.TestCase):
             ({"train": "train", "val": "val"}, "val"),
             ({"train": "train", "regression_test": "test"}, "regression_test"),
             ({"train": "train", "regression_test": "train"}, "train"),
+            ({"train": "all", "val": "all"}, "train"),
+            ({"train": "train", "val": "empty"}, "train"),
+            ({"train": "train", "val": "none"}, "train"),
             ({"train": "train"}, "train"),
         ):
-            shards = SimpleNamespace(splits=splits)
+            sizes = {"train": 9, "all": 9, "val": 2, "test": 2, "empty": 0}
+            infos = {
+                name: SimpleNamespace(num_examples=size)
+                for name, size in sizes.items()
+            }
+            builder = SimpleNamespace(info=SimpleNamespace(splits=infos))
+            shards = SimpleNamespace(splits=splits, builder=builder)
             self.assertEqual(results.held_out_role(shards), role)
 
     def test_images_of_shards_and_a_spread_of_them(self):

@@ -203,6 +203,7 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
                 "train.num_steps=1",
                 "train.learning_rate=1e-12",
                 "model.initializer=he_normal",  # Of no matter here.
+                "model.temperature=0.25",  # Fits the same weights.
             ],
         )
         self._train(config, init_from=first)

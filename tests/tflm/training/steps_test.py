@@ -1,17 +1,25 @@
+import dataclasses
+
 from absl.testing import parameterized
 import tensorflow as tf
 
 from tflm import configs
 from tflm import losses
+from tflm.losses import loss_networks
 from tflm.models import landmark_model
 from tflm.training import optimizers
 from tflm.training import steps
 
-_NUM_STEPS = 6
-
 
 def _images(seed: int) -> tf.Tensor:
     return tf.random.stateless_uniform([2, 32, 32, 3], seed=(seed, 0))
+
+
+def _network(config: configs.LossConfig):
+    config = dataclasses.replace(
+        config, network="random", network_filters=2, last_tap="conv2_2"
+    )
+    return loss_networks.load(config, "none", "none", None, seed=0)
 
 
 class StepsTest(parameterized.TestCase, tf.test.TestCase):
@@ -26,6 +34,7 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
         "loss.name=l2",
         "loss.name=adversarial_l1",
         "loss.name=adversarial_l2",
+        "loss.name=perceptual",
         "model.fully_connected_units=10",
         "model.fully_connected_units=20",
         "model.fully_connected_units=60",
@@ -45,16 +54,19 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
         step = steps.make_train_step(
             landmark_model.LandmarkModel(config.model),
             optimizers.adam(config.train),
-            losses.from_config(config.loss),
+            losses.from_config(config.loss, _network(config.loss)),
             config.train,
         )
         mask = tf.ones([2, 32, 32, 1])
         batch = {"source": _images(1), "target": _images(2), "mask": mask}
-        metrics = [step(batch) for _ in range(_NUM_STEPS)]
+        num_steps = 21 if "perceptual" in setting else 6
+        metrics = [step(batch) for _ in range(num_steps)]
 
         first, last = metrics[0], metrics[-1]
         is_adversarial = "adversarial" in setting
         falling = ["loss/pixel"] if is_adversarial else ["loss"]
+        if "perceptual" in setting:  # The loss itself is about 1 by design.
+            falling = ["loss/input", "loss/conv2_2"]
         if is_adversarial:  # It learns to tell, as the generator to draw.
             falling.append("adversarial/discriminator")
         for name in falling:

@@ -1,21 +1,20 @@
 """What a colourisation leaves behind: weights of a loss network, a picture."""
 
 from collections.abc import Mapping
-import os
 import pathlib
 
 import h5py
 import numpy as np
 import tensorflow as tf
 
-_FORMAT_VERSION = 1
+from tflm import files
+
 _SMALLEST_TILE = 128  # Pixels; smaller images are enlarged to about that.
 
 
 def write_weights(
     path: pathlib.Path,
     layers: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    facts: Mapping[str, int | str],
 ) -> None:
     """Writes the convolutions of a network as Larsson et al. published theirs.
 
@@ -25,17 +24,12 @@ def write_weights(
     Args:
         path: file to write; replaced at once and only when it is complete.
         layers: see `network.folded`.
-        facts: attributes of the file, beside its format_version.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    with h5py.File(partial, "w") as file:
-        file.attrs["format_version"] = _FORMAT_VERSION
-        file.attrs.update(facts)
+    with files.replacing(path) as partial, h5py.File(partial, "w") as file:
         for name, (kernel, bias) in layers.items():
             group = file.create_group(f"data/{name}")
             group["0"] = np.transpose(kernel, (3, 2, 0, 1)).astype(np.float32)
             group["1"] = bias.astype(np.float32)
-    os.replace(partial, path)
 
 
 def write_picture(
@@ -57,6 +51,5 @@ def write_picture(
     enlarge = max(1, _SMALLEST_TILE // grey.shape[1])
     tiles = tiles.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     pixels = np.round(255.0 * tiles.clip(0.0, 1.0)).astype(np.uint8)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(tf.io.encode_png(pixels).numpy())
-    os.replace(partial, path)
+    with files.replacing(path) as partial:
+        partial.write_bytes(tf.io.encode_png(pixels).numpy())

@@ -1,0 +1,37 @@
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+
+from tflm import files
+
+
+class FilesTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name) / "numbers.txt"
+        self.path.write_text("old")
+
+    def _listing(self):
+        return [path.name for path in self.path.parent.iterdir()]
+
+    def test_the_file_is_replaced_at_the_end(self):
+        with files.replacing(str(self.path)) as partial:
+            partial.write_text("new")
+            self.assertEqual(self.path.read_text(), "old")
+        self.assertEqual(self.path.read_text(), "new")
+        self.assertEqual(self._listing(), ["numbers.txt"])
+
+    def test_an_error_leaves_the_old_file_and_nothing_else(self):
+        with self.assertRaises(KeyboardInterrupt):
+            with files.replacing(self.path) as partial:
+                partial.write_text("half")
+                raise KeyboardInterrupt
+        self.assertEqual(self.path.read_text(), "old")
+        self.assertEqual(self._listing(), ["numbers.txt"])
+
+
+if __name__ == "__main__":
+    absltest.main()
