@@ -28,7 +28,8 @@ def masked_l2(
 
 
 def _masked_mean(errors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    weight = tf.broadcast_to(mask, tf.shape(errors))
+    # Channels first: the mask then meets one value per pixel, not many.
+    per_pixel = tf.reduce_mean(errors, axis=-1, keepdims=True)
     return tf.math.divide_no_nan(
-        tf.reduce_sum(weight * errors), tf.reduce_sum(weight)
+        tf.reduce_sum(mask * per_pixel), tf.reduce_sum(mask)
     )

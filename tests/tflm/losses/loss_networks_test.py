@@ -221,7 +221,7 @@ class LossNetworksTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_random_keeps_the_size_of_its_input(self):
         """He: E[relu(w x)^2] = E[x^2]."""
-        network = self._load("random", last_tap="conv2_2")
+        network = self._load("random", last_tap="conv2_2", network_filters=64)
         values = tf.reduce_mean(_images(), -1) - 114.451 / 255
         size = np.mean(np.square(values))
         for tap in network.features(_images()):
