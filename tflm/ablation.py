@@ -31,7 +31,6 @@ from tflm import command_line  # Before TensorFlow: it quiets its start.
 from tflm import configs
 from tflm import errors
 from tflm import files
-from tflm.losses import loss_networks
 from tflm.training import checkpoints
 
 _PRESET = flags.DEFINE_string(
@@ -170,6 +169,8 @@ def run(ablation: Ablation, variants: Iterable[str]) -> list[dict]:
         )
     ablation.output.mkdir(parents=True, exist_ok=True)
     todo = [name for name in variants if "result" not in _notes(ablation, name)]
+    # First those that may lack a loss network: better known now than later.
+    todo.sort(key=lambda name: not _is_perceptual(ablation, name))
     durations = []  # Of whole variants, seconds.
     for number, name in enumerate(todo):
         expected = ablation.minutes * 60 + ablation.commands.speed_seconds
@@ -181,7 +182,7 @@ def run(ablation: Ablation, variants: Iterable[str]) -> list[dict]:
         _log.info(
             "%s: variant %d of %d; expected end of all %s%s",
             name,
-            variants.index(name) + 1,
+            len(variants) - len(todo) + number + 1,
             len(variants),
             end.strftime("%H:%M"),
             "" if durations else ", and the time of evaluations",
@@ -191,21 +192,6 @@ def run(ablation: Ablation, variants: Iterable[str]) -> list[dict]:
         durations.append(time.monotonic() - since)
         _write_table(ablation, variants)
     return _write_table(ablation, variants)
-
-
-def check_loss_network(ablation: Ablation, variants: Iterable[str]) -> None:
-    """Raises errors.UserError now if a variant would find no loss network."""
-    for name in variants:
-        config = ablation.config(VARIANTS[name])
-        if config.loss.name == "perceptual":
-            loss_networks.load(
-                config.loss,
-                config.data.dataset,
-                ablation.data_dir,
-                ablation.loss_weights,
-                config.train.seed,
-            )
-            return
 
 
 def table(ablation: Ablation, rows: list[dict]) -> str:
@@ -331,10 +317,13 @@ def _train_command(
         f"--workdir={workdir}",
         *(f"--set={assignment}" for assignment in assignments),
     ]
-    is_perceptual = ablation.config(VARIANTS[name]).loss.name == "perceptual"
-    if ablation.loss_weights and is_perceptual:
+    if ablation.loss_weights and _is_perceptual(ablation, name):
         command.append(f"--loss_weights={ablation.loss_weights}")
     return command
+
+
+def _is_perceptual(ablation: Ablation, name: str) -> bool:
+    return ablation.config(VARIANTS[name]).loss.name == "perceptual"
 
 
 def _measure_speed(ablation: Ablation, name: str) -> float:
@@ -532,9 +521,7 @@ def main() -> int:
         pathlib.Path(_OUTPUT.value),
         _LOSS_WEIGHTS.value,
     )
-    variants = _VARIANTS.value or list(VARIANTS)
-    check_loss_network(ablation, [v for v in variants if v in VARIANTS])
-    rows = run(ablation, variants)
+    rows = run(ablation, _VARIANTS.value or VARIANTS)
     print(table(ablation, rows))
     print("written:")
     for name in ("table2.md", "table2.json"):

@@ -81,7 +81,6 @@ class WarpConfig:
     translation: float = 0.0  # Normalised units: the image spans 2.
     bend_all: float = 0.0  # Spline coefficients of all control points.
     bend_half: float = 0.0  # Added on a random half of the control points.
-    displacement: float = 0.0  # Of 6 x 6 points, each on its own; normalised.
 
     def __post_init__(self):
         _not_negative(self, *(f.name for f in dataclasses.fields(self)))
@@ -95,9 +94,7 @@ class ModelConfig:
     num_landmarks: int = 30
     num_filters: int = 32  # Of the first block; doubled per block.
     context_convs: int = 0  # More 3x3 convolutions of the detector, at 16x16.
-    initializer: str = (
-        "truncated_normal"  # Or "normal": both 0.01; "he_normal".
-    )
+    initializer: str = "truncated_normal"  # See `encoders`.
     bottleneck: str = "heatmap"  # "fully_connected": no landmarks, ablation.
     fully_connected_units: int = 20  # Numbers that pass through; even.
     marginal: str = "mean"  # Of a score map, before softmax: or "sum".
@@ -277,7 +274,7 @@ PRESETS = {
     "celeba": _ours(_CELEBA),
     "celeba_released": _released(_CELEBA),
     "celeba_paper": _paper(_CELEBA),
-    # For two CPU cores and an hour. See README.md.
+    # For two CPU cores and about an hour: cheap steps, larger source warps.
     "celeba_fast": dataclasses.replace(
         _CELEBA,
         source_warp=dataclasses.replace(

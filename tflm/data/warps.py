@@ -22,8 +22,7 @@ with warnings.catch_warnings():  # Its end-of-life notice, on every start.
     warnings.simplefilter("ignore", UserWarning)
     import tensorflow_addons as tfa
 
-CONTROL_POINTS = 10  # Of the kernels, along each axis, from -1 to 1.
-DISPLACED_POINTS = 6  # Likewise.
+CONTROL_POINTS = 10  # Along each axis, from -1 to 1.
 
 
 def random_coefficients(
@@ -42,7 +41,7 @@ def random_coefficients(
 
     Source: released code (TPSRandomSampler).
     """
-    seeds = tf.unstack(tf.random.split(seed, 7), num=7)
+    seeds = tf.unstack(tf.random.split(seed, 6), num=6)
 
     def normal(index, *shape):
         return tf.random.stateless_normal([batch_size, *shape], seeds[index])
@@ -62,9 +61,7 @@ def random_coefficients(
         ],
         axis=1,
     )  # [B, 3, 2]
-    coefficients = tf.concat([bend, affine], axis=1)
-    moved = config.displacement * normal(6, DISPLACED_POINTS**2, 2)
-    return coefficients + tf.einsum("cn,bnd->bcd", _interpolation(), moved)
+    return tf.concat([bend, affine], axis=1)
 
 
 def warp(images: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
@@ -117,55 +114,16 @@ def border_mask(image_size: int) -> np.ndarray:
     return np.outer(profile, profile)[..., None].astype(np.float32)
 
 
-@functools.lru_cache(maxsize=1)
-def _interpolation() -> np.ndarray:
-    """Coefficients of the spline that moves the displaced points.
-
-    Returns:
-        float32 `[CONTROL_POINTS ** 2 + 3, DISPLACED_POINTS ** 2]`; times
-        displacements, coefficients.
-    """
-    few, many = (
-        _lattice(coords.axis(n), coords.axis(n))
-        for n in (DISPLACED_POINTS, CONTROL_POINTS)
-    )
-    between = _terms(many, few) @ _solved(few)
-    return (_solved(many) @ between).astype(np.float32)
-
-
-def _solved(points: np.ndarray) -> np.ndarray:
-    """Spline coefficients of unit displacements of each of `points` [N, 2].
-
-    Returns:
-        float64 `[N + 3, N]`. The weights of the kernels are orthogonal to
-        affine maps (Wahba 1990), as those of a thin plate are.
-    """
-    count = len(points)
-    system = np.zeros([count + 3, count + 3])
-    system[:count] = _terms(points, points)
-    system[count:, :count] = system[:count, count:].T
-    return np.linalg.inv(system)[:, :count]
-
-
 @functools.lru_cache(maxsize=4)
 def _basis(height: int, width: int) -> np.ndarray:
     """float32 `[height * width, CONTROL_POINTS ** 2 + 3]`."""
     pixels = _lattice(coords.axis(height), coords.axis(width))
     points = coords.axis(CONTROL_POINTS)
-    return _terms(pixels, _lattice(points, points)).astype(np.float32)
-
-
-def _terms(places: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Kernels of `points` [N, 2], and 1, y and x, at `places` [P, 2].
-
-    Returns:
-        float64 `[P, N + 3]`.
-    """
-    offsets = places[:, None] - points[None]
+    offsets = pixels[:, None] - _lattice(points, points)[None]
     squared = np.maximum((offsets**2).sum(-1), 1e-12)
-    ones = np.ones([len(places), 1])
+    ones = np.ones([len(pixels), 1])
     kernels = squared * np.log(squared)
-    return np.concatenate([kernels, ones, places], axis=1)
+    return np.concatenate([kernels, ones, pixels], axis=1).astype(np.float32)
 
 
 def _lattice(y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -41,30 +41,6 @@ def _without_affine_part(coefficients: np.ndarray) -> np.ndarray:
 
 
 class WarpsTest(parameterized.TestCase, tf.test.TestCase):
-    def test_displaced_points_make_an_interpolating_spline(self):
-        config = configs.WarpConfig(displacement=0.06)
-        coefficients = warps.random_coefficients(config, 500, (0, 1))
-        few, many = (
-            _lattice(n) for n in (warps.DISPLACED_POINTS, warps.CONTROL_POINTS)
-        )
-        # Columns: what moving one of the points alone does to the many.
-        moves = tfa.image.interpolate_spline(
-            few[None].astype(np.float32),
-            np.eye(len(few), dtype=np.float32)[None],
-            many[None].astype(np.float32),
-            order=2,
-        )[0].numpy()
-
-        size = (warps.CONTROL_POINTS, warps.CONTROL_POINTS)
-        sampled = warps.sampling_grid(coefficients, size).numpy()
-        shifts = sampled.reshape(500, -1, 2) - many
-        flat = shifts.transpose(1, 0, 2).reshape(len(many), -1)
-        displacements, *_ = np.linalg.lstsq(moves, flat, rcond=None)
-
-        self.assertAllClose(moves @ displacements, flat, atol=1e-4)
-        self.assertAllClose(displacements.mean(), 0.0, atol=0.002)
-        self.assertAllClose(displacements.std(axis=1), [0.06] * 36, atol=0.008)
-
     def test_agrees_with_sparse_image_warp(self):
         images = _smooth_images(3)
         coefficients = _without_affine_part(
