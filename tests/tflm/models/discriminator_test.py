@@ -39,6 +39,9 @@ class DiscriminatorTest(parameterized.TestCase, tf.test.TestCase):
             layers[-9:],
             [conv, relu, conv, norm, relu, conv, norm, relu, conv],
         )
+        for layer in _model().layers:  # A tensor's negative part, times 0.2.
+            if type(layer).__name__ == relu:
+                self.assertAllClose(layer(tf.constant([-5.0, 5.0])), [-1, 5])
 
     def test_first_weights_depend_on_the_seed_alone(self):
         kernels = []
