@@ -57,8 +57,9 @@ def run(argv: Sequence[str]) -> int:
                 values.dataset,
                 values.raw_dir,
                 values.data_dir,
-                values.skip_broken,
                 options,
+                skip_broken=values.skip_broken,
+                num_workers=values.num_workers or os.cpu_count(),
             )
         except (build.BuildError, clips.RawDataError) as error:
             return _fail(error, 1)
@@ -92,6 +93,13 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         "skip_broken",
         False,
         "Leave out files that are missing or do not decode, and count them.",
+    )
+    flags.DEFINE_integer(
+        "num_workers",
+        None,
+        "Processes that read raw files; one per CPU by default.",
+        lower_bound=1,
+        flag_values=values,
     )
     number(
         "val_fraction",

@@ -1,6 +1,7 @@
 """Builds the shards of one dataset, once."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -17,8 +18,7 @@ from absl import logging
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from data_prep import clips
-from data_prep import progress
+from data_prep import clip_builder
 
 
 class BuildError(Exception):
@@ -41,8 +41,10 @@ def build(
     dataset: str,
     raw_dir: str | None,
     data_dir: str,
-    skip_broken: bool,
-    options: dict[str, object],
+    options: Mapping[str, object],
+    *,
+    skip_broken: bool = False,
+    num_workers: int = 1,
 ) -> Built:
     """Builds `dataset` below `data_dir`, unless that is done already.
 
@@ -54,8 +56,9 @@ def build(
         dataset: a folder of data_prep.
         raw_dir: the folder of the raw data, None if the dataset is generated.
         data_dir: the shards go to DATA_DIR/DATASET/VERSION.
-        skip_broken: leave broken files out instead of stopping at the first.
         options: further arguments of the dataset's builder; JSON values.
+        skip_broken: see `clip_builder.ClipBuilder`.
+        num_workers: see `clip_builder.ClipBuilder`.
 
     Raises:
         BuildError: if the folder holds another build, or `raw_dir` is missing.
@@ -70,13 +73,17 @@ def build(
         return _earlier_build(path, raw_dir, options)
 
     _check_raw_dir(dataset, raw_dir, builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS)
-    arguments = {**options, "skip_broken": True} if skip_broken else options
-    builder = builder_class(data_dir=data_dir, **arguments)
+    builder = builder_class(
+        data_dir=data_dir,
+        skip_broken=skip_broken,
+        num_workers=num_workers,
+        **options,
+    )
     builder.info.metadata.update(
         raw_dir=raw_dir,
-        options=options,
-        num_frames={},  # This and the next are filled in by the build.
-        skipped=builder.broken.paths if skip_broken else [],
+        options=dict(options),
+        num_frames=builder.num_frames,  # Filled in by the build, as the next.
+        skipped=builder.broken,
     )
     with _exclusive_folder(path.parent):
         if path.exists():  # Another run has finished it in the meantime.
@@ -100,7 +107,7 @@ def _check_raw_dir(
 
 
 def _earlier_build(
-    path: pathlib.Path, raw_dir: str | None, options: dict[str, object]
+    path: pathlib.Path, raw_dir: str | None, options: Mapping[str, object]
 ) -> Built:
     """Describes the build in `path`, if it is the one that is asked for."""
     try:
@@ -149,31 +156,12 @@ def _exclusive_folder(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _write_shards(
-    builder: tfds.core.GeneratorBasedBuilder,
+    builder: clip_builder.ClipBuilder,
     raw_dir: str | None,
     scratch_dir: pathlib.Path,
 ) -> None:
-    """Runs `builder` with our progress display, and counts the frames."""
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
-    num_frames = builder.info.metadata["num_frames"]
-    generators = []
-    split_generators = builder._split_generators
-
-    def tracked_split_generators(dl_manager: tfds.download.DownloadManager):
-        examples_of = split_generators(dl_manager)
-        for split, examples in examples_of.items():
-            tracked = progress.track(
-                _count_frames(examples, split, num_frames),
-                f"{builder.name} {split}",
-                builder.num_clips.get(split),
-                "clips",
-            )
-            generators.append(tracked)
-            examples_of[split] = tracked
-        return examples_of
-
-    builder._split_generators = tracked_split_generators
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # tfds' own words.
             builder.download_and_prepare(
@@ -186,24 +174,8 @@ def _write_shards(
     except tf.errors.OpError as error:  # The disk is full, for example.
         raise BuildError(f"writing {scratch_dir}: {error.message}") from error
     finally:
-        for generator in generators:
-            generator.close()  # Ends its progress bar and its workers.
+        builder.close()
         shutil.rmtree(scratch_dir / "incomplete.downloads", ignore_errors=True)
-
-
-def _count_frames(
-    examples: Iterator, split: str, num_frames: dict[str, int]
-) -> Iterator:
-    """Yields `examples`, and adds their frames up in `num_frames[split]`."""
-    num_frames[split] = 0
-    with contextlib.closing(examples):
-        for key, example in examples:
-            num_frames[split] += len(example["frames"])
-            yield key, example
-    if not num_frames[split]:
-        raise clips.RawDataError(
-            f"split {split} has no readable image; replace the broken ones"
-        )
 
 
 def _describe(path: pathlib.Path, is_new: bool, seconds: float) -> Built:

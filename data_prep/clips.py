@@ -6,6 +6,7 @@ of `metadata`.
 """
 
 from collections.abc import Sequence
+import dataclasses
 import io
 import pathlib
 
@@ -18,23 +19,12 @@ class RawDataError(ValueError):
     """Raw data that cannot be used; the message names the file and remedy."""
 
 
-class BrokenFiles:
-    """Stops at the first broken file, or remembers them and goes on.
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """A file that gives no clip, in place of one."""
 
-    Args:
-        skip: whether to go on.
-    """
-
-    def __init__(self, skip: bool):
-        self._skip = skip
-        self.paths: list[str] = []
-
-    def stop_or_skip(self, path: pathlib.Path, error: RawDataError) -> None:
-        """Raises `error`, or counts `path` (once, however often it is met)."""
-        if not self._skip:
-            raise error
-        if str(path) not in self.paths:
-            self.paths.append(str(path))
+    path: str
+    message: str  # One line that names the file and the remedy.
 
 
 def num_rows(num_keypoints: int) -> int:
@@ -46,12 +36,15 @@ def num_rows(num_keypoints: int) -> int:
     return max(1, num_keypoints)
 
 
-def features(num_keypoints: int) -> tfds.features.FeaturesDict:
+def features(
+    num_keypoints: int, factors: Sequence[str] = ()
+) -> tfds.features.FeaturesDict:
     """The features of a clip.
 
     `keypoints` are float32 `[num_rows(num_keypoints), 2]`, (y, x), in pixels of
     the stored image (0 = centre of the first pixel), NaN where missing. `index`
-    is the frame's position in its video, 0 for stills.
+    is the frame's position in its video, 0 for stills. Each of `factors`, such
+    as "azimuth", is an int64 of every frame.
     """
     return tfds.features.FeaturesDict(
         {
@@ -63,6 +56,7 @@ def features(num_keypoints: int) -> tfds.features.FeaturesDict:
                     "keypoints": tfds.features.Tensor(
                         shape=(num_rows(num_keypoints), 2), dtype=np.float32
                     ),
+                    **{name: np.int64 for name in factors},
                 }
             ),
         }

@@ -1,7 +1,5 @@
 """How far a long task is, on stderr."""
 
-from collections.abc import Iterable
-from collections.abc import Iterator
 import sys
 import time
 
@@ -10,36 +8,54 @@ import tqdm
 SECONDS_PER_LINE = 10.0
 
 
-def track(
-    items: Iterable, description: str, total: int | None, unit: str
-) -> Iterator:
-    """Yields `items`, and shows how many, how fast and how long to go.
+class Display:
+    """Shows how many, how fast and how long to go, as a context manager.
 
     A terminal gets a bar; a file or pipe a line every SECONDS_PER_LINE.
 
     Args:
-        items: what to yield.
         description: what is being done.
-        total: the number of items, None if it is not known.
-        unit: what an item is, in the plural.
+        total: how many there will be, or a guess; 0 if it is not known.
+        unit: what is counted, in the plural.
     """
-    if sys.stderr.isatty():
-        with tqdm.tqdm(
-            items, description, total, unit=f" {unit}", dynamic_ncols=True
-        ) as bar:
-            yield from bar
-        return
-    start = last_line = time.monotonic()
-    for count, item in enumerate(items, start=1):
-        yield item
+
+    def __init__(self, description: str, total: int, unit: str):
+        self._description = description
+        self._total = total
+        self._unit = unit
+        self._count = 0
+        self._start = self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(
+                desc=description,
+                total=total or None,
+                unit=f" {unit}",
+                dynamic_ncols=True,
+            )
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(self, *unused) -> None:
+        if self._bar:
+            self._bar.close()
+
+    def advance(self, count: int) -> None:
+        """Counts on."""
+        self._count += count
+        if self._bar:
+            self._bar.update(count)
+            return
         now = time.monotonic()
-        if now - last_line >= SECONDS_PER_LINE:
-            last_line = now
-            speed = count / (now - start)
-            line = f"{description}: {count}"
-            if total:
-                line += f" of {total}"
-            line += f" {unit}, {speed:.0f} a second"
-            if total:
-                line += f", {(total - count) / speed:.0f} s to go"
-            print(line, file=sys.stderr, flush=True)
+        if now - self._last_line < SECONDS_PER_LINE:
+            return
+        self._last_line = now
+        speed = self._count / (now - self._start)
+        line = f"{self._description}: {self._count}"
+        if self._total:
+            line += f" of {self._total}"
+        line += f" {self._unit}, {speed:.0f} a second"
+        if self._total > self._count:
+            line += f", {(self._total - self._count) / speed:.0f} s to go"
+        print(line, file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ NUM_CLIPS = {"train": 12, "val": 2, "test": 4}
 def data_dir() -> str:
     folder = tempfile.mkdtemp(prefix="tiny_shards")
     atexit.register(shutil.rmtree, folder)
-    build.build("puppets", None, folder, False, {"num_clips": NUM_CLIPS})
+    build.build("puppets", None, folder, {"num_clips": NUM_CLIPS})
     return folder
 
 

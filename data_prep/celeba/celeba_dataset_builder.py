@@ -1,13 +1,12 @@
 """CelebA faces with the five keypoints of MAFL; see README.md."""
 
 from collections.abc import Iterator
-from collections.abc import Sequence
-import itertools
 import pathlib
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_prep import clip_builder
 from data_prep import clips
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
@@ -16,18 +15,21 @@ LANDMARKS = "list_landmarks_align_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 MAFL_TRAIN = "MAFL/training.txt"
 MAFL_TEST = "MAFL/testing.txt"
-# Pairs of splits that may show the same image: the landmarks are learned on
-# `train` without labels, the regressor on `mafl_train` with them.
-MAY_SHARE = {"train", "mafl_train"}
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """One clip per face: the original JPEG and its keypoints.
+def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+    """Reads an image; `spec` is its path and its keypoints."""
+    path, keypoints = source.spec
+    try:
+        image, _ = clips.read_image(path)
+    except clips.RawDataError as error:
+        yield clips.Broken(str(path), str(error))
+        return
+    yield clips.still(path.name, image, keypoints)
 
-    Args:
-        skip_broken: leave images out that are missing or do not decode, and
-            list them in `broken`, instead of stopping at the first.
-    """
+
+class Builder(clip_builder.ClipBuilder):
+    """One clip per face: the original JPEG and its keypoints."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}
@@ -37,11 +39,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         f" lists {MAFL_TRAIN} and {MAFL_TEST}"
         " (https://github.com/zhzhanp/TCDCN-face-alignment)"
     )
-
-    def __init__(self, *, skip_broken: bool = False, **kwargs):
-        self.broken = clips.BrokenFiles(skip_broken)
-        self.num_clips: dict[str, int] = {}  # Per split, once it is known.
-        super().__init__(**kwargs)
+    # The landmarks are learned on `train` without labels, the regressor on
+    # `mafl_train` with them.
+    MAY_SHARE = (frozenset(("train", "mafl_train")),)
+    read = staticmethod(_read)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -62,8 +63,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        raw_dir = pathlib.Path(dl_manager.manual_dir)
+    def sources(
+        self, raw_dir: pathlib.Path
+    ) -> dict[str, list[clip_builder.Source]]:
         if not (raw_dir / IMAGES).is_dir():
             raise clips.RawDataError(
                 f"{raw_dir / IMAGES} is missing; unpack {IMAGES}.zip of CelebA"
@@ -77,34 +79,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     f"{raw_dir / LANDMARKS} has no row for any image of"
                     f" {split}; fetch the whole file from CelebA"
                 )
-        self.num_clips = {split: len(names) for split, names in splits.items()}
+        missing = np.full([len(KEYPOINTS), 2], np.nan, np.float32)
         return {
-            split: self._generate_examples(raw_dir / IMAGES, names, keypoints)
+            split: [
+                clip_builder.Source(
+                    name,
+                    1,
+                    (raw_dir / IMAGES / name, keypoints.get(name, missing)),
+                )
+                for name in names
+            ]
             for split, names in splits.items()
         }
-
-    def _generate_examples(
-        self,
-        image_dir: pathlib.Path,
-        names: Sequence[str],
-        keypoints: dict[str, np.ndarray],
-    ) -> Iterator[tuple[str, dict]]:
-        missing = np.full([len(KEYPOINTS), 2], np.nan, np.float32)
-        for name in names:
-            try:
-                image, _ = clips.read_image(image_dir / name)
-            except clips.RawDataError as error:
-                self.broken.stop_or_skip(image_dir / name, error)
-                continue
-            yield name, clips.still(name, image, keypoints.get(name, missing))
 
 
 def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
     """Maps split to image names.
 
     Raises:
-        RawDataError: if a list is missing, malformed or without images, or if
-            an image that is held out is trained on as well.
+        RawDataError: if a list is missing, malformed or without images.
     """
     mafl = _read_names(raw_dir / MAFL_TRAIN)
     num_val = max(1, len(mafl) // 10)
@@ -124,14 +117,6 @@ def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
             raise clips.RawDataError(
                 f"no image is left for split {split}; {raw_dir / PARTITION} or"
                 f" {raw_dir / MAFL_TRAIN} is too short: fetch it again"
-            )
-    for first, second in itertools.combinations(splits, 2):
-        shared = sorted(set(splits[first]) & set(splits[second]))
-        if shared and {first, second} != MAY_SHARE:
-            raise clips.RawDataError(
-                f"{len(shared)} images are in both {first} and {second}, e.g."
-                f" {shared[0]}; take them out of one of"
-                f" {raw_dir / MAFL_TRAIN} and {raw_dir / MAFL_TEST}"
             )
     return splits
 

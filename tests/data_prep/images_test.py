@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
+from data_prep import annotations
 from data_prep import build
 from data_prep import clips
+from data_prep import pictures
 from data_prep.images import images_dataset_builder
 from data_prep.images import make_dummy_data
 
@@ -39,7 +41,7 @@ class PrepareTest(parameterized.TestCase):
     def test_small_rgb_keeps_its_bytes(self, file_format):
         encoded = _encode(Image.new("RGB", (512, 20), "teal"), file_format)
 
-        prepared, scale = images_dataset_builder.prepare(encoded)
+        prepared, scale = pictures.prepare(encoded)
 
         self.assertEqual(prepared, encoded)
         np.testing.assert_array_equal(scale, [1, 1])
@@ -47,7 +49,7 @@ class PrepareTest(parameterized.TestCase):
     def test_large_image_is_shrunk_to_512(self):
         encoded = _encode(Image.new("RGB", (1024, 300), "teal"), "PNG")
 
-        prepared, scale = images_dataset_builder.prepare(encoded)
+        prepared, scale = pictures.prepare(encoded)
 
         self.assertEqual(_decode(prepared).shape, (150, 512, 3))
         np.testing.assert_array_equal(scale, [0.5, 0.5])
@@ -59,7 +61,7 @@ class PrepareTest(parameterized.TestCase):
         exif[EXIF_ORIENTATION] = ROTATE_CLOCKWISE
         encoded = _encode(Image.fromarray(pixels), "JPEG", exif=exif)
 
-        prepared, _ = images_dataset_builder.prepare(encoded)
+        prepared, _ = pictures.prepare(encoded)
 
         upright = _decode(prepared)
         self.assertEqual(upright.shape, (32, 16, 3))
@@ -72,7 +74,7 @@ class PrepareTest(parameterized.TestCase):
         image = Image.new("RGBA", (4, 4), (200, 100, 50, 0))
         image.putpixel((1, 2), (200, 100, 50, 255))
 
-        prepared, _ = images_dataset_builder.prepare(_encode(image, "PNG"))
+        prepared, _ = pictures.prepare(_encode(image, "PNG"))
 
         pixels = _decode(prepared)
         np.testing.assert_array_equal(pixels[2, 1], [200, 100, 50])
@@ -84,7 +86,7 @@ class PrepareTest(parameterized.TestCase):
         image.putpixel((1, 2), 1)
         encoded = _encode(image, "GIF", transparency=0)
 
-        prepared, _ = images_dataset_builder.prepare(encoded)
+        prepared, _ = pictures.prepare(encoded)
 
         pixels = _decode(prepared)
         np.testing.assert_array_equal(pixels[2, 1], [30, 240, 50])
@@ -95,7 +97,7 @@ class PrepareTest(parameterized.TestCase):
         values = np.array([[0, 100, 255]]) * factor
         image = Image.fromarray(values.astype(dtype))
 
-        prepared, _ = images_dataset_builder.prepare(_encode(image, "PNG"))
+        prepared, _ = pictures.prepare(_encode(image, "PNG"))
 
         expected = np.repeat([[[0], [100], [255]]], 3, axis=-1)
         np.testing.assert_array_equal(_decode(prepared), expected)
@@ -123,9 +125,7 @@ class SplitTest(absltest.TestCase):
 class NamesTest(absltest.TestCase):
     def test_swaps_are_found_by_name(self):
         names = ["snout", "leftear", "rightear", "left_eye", "right_paw"]
-        self.assertEqual(
-            images_dataset_builder.left_right_swaps(names), [(1, 2)]
-        )
+        self.assertEqual(annotations.left_right_swaps(names), [(1, 2)])
 
 
 class ImagesTest(absltest.TestCase):
@@ -143,8 +143,8 @@ class ImagesTest(absltest.TestCase):
             "images",
             str(self.raw_dir),
             str(self.root / "data"),
-            skip_broken,
             options,
+            skip_broken=skip_broken,
         )
 
     def _open(self, built: build.Built):

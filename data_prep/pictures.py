@@ -1,0 +1,159 @@
+"""Images between raw files and shards: upright, cropped, of bounded size."""
+
+import dataclasses
+import io
+import math
+
+import numpy as np
+from PIL import Image
+from PIL import ImageOps
+
+MAX_SIDE = 512  # Pixels; larger images are shrunk.
+JPEG_QUALITY = 95
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Whole pixels of an image; it may reach beyond it."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def square_around(points: np.ndarray, margin: float) -> Box:
+    """The square around points.
+
+    Args:
+        points: float `[..., 2]`, (y, x), pixels; NaN where missing, not all.
+        margin: side of the square, as a multiple of the longer side of the
+            smallest box that holds all points.
+    """
+    flat = points.reshape(-1, 2)
+    low, high = np.nanmin(flat, axis=0), np.nanmax(flat, axis=0)
+    side = max(1, math.ceil(margin * (high - low).max()))
+    top, left = np.round((low + high) / 2.0 - (side - 1) / 2.0).astype(int)
+    return Box(int(top), int(left), side, side)
+
+
+def crop(image: np.ndarray, box: Box) -> np.ndarray:
+    """Cuts a box out; beyond the image its border is repeated.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        box: in pixels of `image`.
+
+    Returns:
+        uint8 `[box.height, box.width, 3]`.
+    """
+    height, width = image.shape[:2]
+    rows = np.arange(box.top, box.top + box.height).clip(0, height - 1)
+    columns = np.arange(box.left, box.left + box.width).clip(0, width - 1)
+    return image[rows[:, None], columns]
+
+
+def crop_points(points: np.ndarray, box: Box) -> np.ndarray:
+    """Moves points `[..., 2]`, (y, x), pixels, along with `crop`."""
+    return points - np.array([box.top, box.left])
+
+
+def shrink(
+    image: np.ndarray, max_side: int = MAX_SIDE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shrinks an image to a bounded size (Lanczos), unless it is small enough.
+
+    Args:
+        image: uint8 `[H, W, 3]`.
+        max_side: pixels of the longer side, at most.
+
+    Returns:
+        uint8 `[h, w, 3]`, and float `[2]` for `shrink_points`.
+    """
+    resized, scale = _shrink(Image.fromarray(image), max_side)
+    return np.asarray(resized), scale
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """Encodes uint8 `[H, W, 3]`."""
+    return _encode(Image.fromarray(image), is_lossy=True)
+
+
+def prepare(encoded: bytes) -> tuple[bytes, np.ndarray]:
+    """Makes an image file an upright RGB image of bounded size.
+
+    An RGB JPEG or PNG that is upright and small enough keeps its bytes.
+
+    Args:
+        encoded: a file that Pillow reads. Of an animation, the first frame is
+            taken; what is transparent becomes black.
+
+    Returns:
+        The JPEG (if it was one before) or PNG, and float `[2]`, the new size
+        as a share of the upright old one, (y, x).
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        is_lossy = image.format in ("JPEG", "MPO")
+        is_plain = (
+            image.format in ("JPEG", "PNG")
+            and image.mode == "RGB"
+            and "transparency" not in image.info
+            and getattr(image, "n_frames", 1) == 1  # No animated PNG.
+            and image.getexif().get(0x0112, 1) == 1  # Orientation: upright.
+        )
+        if is_plain and max(image.size) <= MAX_SIDE:
+            return encoded, np.ones(2)
+        rgb = _to_rgb(ImageOps.exif_transpose(image))
+    rgb, scale = _shrink(rgb, MAX_SIDE)
+    return _encode(rgb, is_lossy), scale
+
+
+def _shrink(
+    image: Image.Image, max_side: int
+) -> tuple[Image.Image, np.ndarray]:
+    factor = min(1.0, max_side / max(image.size))
+    size = tuple(max(1, round(side * factor)) for side in image.size)
+    scale = np.divide(size, image.size)[::-1]
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return image, scale
+
+
+def _encode(image: Image.Image, is_lossy: bool) -> bytes:
+    buffer = io.BytesIO()
+    if is_lossy:
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB; transparent parts lie on black, 16-bit greys keep range."""
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow would clip it.
+        values = np.asarray(image, np.float64) / 257.0
+        image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, "black")
+        image = Image.alpha_composite(black, image)
+    rgb = image.convert("RGB")
+    rgb.info.clear()  # Else a palette's transparency is saved with it.
+    return rgb
+
+
+def shrink_points(points: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Moves points along with an image that is resized.
+
+    The edges of the image stay its edges, and pixel centres lie half a pixel
+    inside: y + 0.5 scales, not y.
+
+    Args:
+        points: float `[P, 2]`, (y, x), pixels of the old image, 0 = centre of
+            the first.
+        scale: float `[2]`, new size / old size, (y, x).
+
+    Returns:
+        As `points`, in pixels of the new image.
+    """
+    return (points + 0.5) * scale - 0.5
