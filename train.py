@@ -128,8 +128,9 @@ def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
     try:
         return shards_lib.open_shards(data_dir, dataset)
     except FileNotFoundError as error:
-        module = f"data_prep.{dataset}.{dataset}_dataset_builder"
-        if importlib.util.find_spec(f"data_prep.{dataset}") is None:
+        name = dataset.partition("/")[0]  # A config may follow.
+        module = f"data_prep.{name}.{name}_dataset_builder"
+        if importlib.util.find_spec(f"data_prep.{name}") is None:
             raise errors.UserError(f"data.dataset: {error}") from error
         builder = importlib.import_module(module).Builder
     command = [f"--dataset={dataset}", f"--data_dir={data_dir}"]

@@ -3,25 +3,46 @@
     python -m data_prep --dataset=celeba --raw_dir=/data/celeba
 
 The shards are written to DATA_DIR/DATASET/VERSION. A dataset that is there
-already is left alone; a build that was cut off is redone.
+already is left alone; a build that was cut off is redone. data_prep/DATASET/
+README.md says what RAW_DIR holds.
 """
 
 from collections.abc import Sequence
 import functools
+import itertools
+import logging
 import os
 import signal
 import sys
 
 from absl import flags
 
-# Dataset -> the flags that only some datasets have; its builder takes
-# arguments of the same names.
+# Dataset -> the flags that are arguments of its builder, by the same names. A
+# flag that is not given is not passed on: the builder knows its default.
 DATASETS = {
-    "celeba": ("skip_broken",),
-    "images": ("skip_broken", "val_fraction", "test_fraction", "keypoints"),
+    "aflw": (),
+    "bbc_pose": (),
+    "celeba": (),
+    "human36m": (),
+    "images": ("val_fraction", "test_fraction", "keypoints"),
     "puppets": (),
+    "smallnorb": (),
+    "svhn": ("extra",),
+    "video": (
+        "stride",
+        "start",
+        "end",
+        "crop",
+        "boxes",
+        "motion_crop",
+        "max_side",
+        "val_fraction",
+        "test_fraction",
+        "keypoints",
+    ),
+    "voxceleb": ("exclude_identities", "val_fraction"),
 }
-TEST_FRACTION = 0.1  # Of images with keypoints, unless asked otherwise.
+PATHS = ("boxes", "exclude_identities", "keypoints")  # Flags; made absolute.
 NUM_NAMES = 5  # How many skipped files are named.
 
 
@@ -42,8 +63,9 @@ def run(argv: Sequence[str]) -> int:
         return _fail(error, 2)
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stops = []  # Signals that have come.
     handlers = {
-        number: signal.signal(number, _stop)
+        number: signal.signal(number, functools.partial(_stop, stops))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
@@ -60,6 +82,8 @@ def run(argv: Sequence[str]) -> int:
                 options,
                 skip_broken=values.skip_broken,
                 num_workers=values.num_workers or os.cpu_count(),
+                beam_runner=values.beam_runner,
+                beam_options=values.beam_options or (),
             )
         except (build.BuildError, clips.RawDataError) as error:
             return _fail(error, 1)
@@ -67,11 +91,14 @@ def run(argv: Sequence[str]) -> int:
             if error.filename is None and error.errno is None:
                 raise
             return _fail(error, 1)
-    except KeyboardInterrupt as stop:
-        number = stop.args[0] if stop.args else signal.SIGINT
+    except BaseException:
+        if not stops:
+            raise
+        # Beam makes a RuntimeError of it.
         print("stopped; nothing was left behind", file=sys.stderr)
-        return 128 + number
+        return 128 + stops[0]
     finally:
+        logging.disable(logging.NOTSET)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     _report(built)
@@ -83,10 +110,16 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     values = flags.FlagValues()
     text = functools.partial(flags.DEFINE_string, flag_values=values)
     switch = functools.partial(flags.DEFINE_bool, flag_values=values)
-    number = functools.partial(
+    integer = functools.partial(flags.DEFINE_integer, flag_values=values)
+    share = functools.partial(
         flags.DEFINE_float, lower_bound=0.0, upper_bound=1.0, flag_values=values
     )
-    text("dataset", None, f"One of {', '.join(DATASETS)}.")
+    text(
+        "dataset",
+        None,
+        f"One of {', '.join(DATASETS)}; one category of it, if it has some, as"
+        " in smallnorb/car.",
+    )
     text("raw_dir", None, "Folder of the raw data.")
     text("data_dir", "data", "Folder that the shards are written to.")
     switch(
@@ -94,28 +127,60 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
         False,
         "Leave out files that are missing or do not decode, and count them.",
     )
-    flags.DEFINE_integer(
+    integer(
         "num_workers",
         None,
         "Processes that read raw files; one per CPU by default.",
         lower_bound=1,
+    )
+    text(
+        "beam_runner",
+        None,
+        "Build in an Apache Beam pipeline, by this runner: DirectRunner here,"
+        " DataflowRunner, FlinkRunner or SparkRunner on a cluster. RAW_DIR and"
+        " DATA_DIR must be on a disk that its workers share, under the same"
+        " paths.",
+    )
+    flags.DEFINE_list(
+        "beam_options",
+        None,
+        "Options of Beam, as KEY=VALUE,... For DirectRunner, for example:"
+        " direct_num_workers=4,direct_running_mode=multi_processing.",
         flag_values=values,
     )
-    number(
+    share(
         "val_fraction",
         None,
-        "images: share of the images in split val; none by default.",
+        "images, video, voxceleb: share of what is held out as split val.",
     )
-    number(
+    share(
         "test_fraction",
         None,
-        "images: share of the images in split test; none by default, but"
-        f" {TEST_FRACTION} with --keypoints.",
+        "images, video: share of what is held out as split test; by default,"
+        " some if there are --keypoints.",
     )
     text(
         "keypoints",
         None,
-        "images: CSV file with columns image, NAME_x, NAME_y, ... in pixels.",
+        "images, video: file of keypoints that people have marked.",
+    )
+    integer("stride", None, "video: take every so many frames.", lower_bound=1)
+    integer("start", None, "video: first frame, from 0.", lower_bound=0)
+    integer("end", None, "video: frame to stop before.", lower_bound=1)
+    text("crop", None, "video: TOP,LEFT,HEIGHT,WIDTH of what is kept, pixels.")
+    text("boxes", None, "video: CSV file with boxes to keep, by frame.")
+    switch("motion_crop", False, "video: keep what moves.")
+    integer(
+        "max_side",
+        None,
+        "video: pixels of a stored frame's longer side, at most.",
+        lower_bound=1,
+    )
+    switch("extra", False, "svhn: also train on the archive extra.")
+    text(
+        "exclude_identities",
+        None,
+        "voxceleb: file of the identities to leave out, one a line.",
     )
     switch("help", False, "Show this text.")
     if extra := values(list(argv))[1:]:
@@ -126,35 +191,42 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
 def _options(values: flags.FlagValues) -> dict[str, object]:
     """Checks the flags; returns those that are the builder's own arguments."""
     known = ", ".join(DATASETS)
-    dataset = values.dataset
-    if dataset is None:
+    if values.dataset is None:
         raise ValueError(f"--dataset is missing; one of {known}")
+    dataset = values.dataset.partition("/")[0]
     if dataset not in DATASETS:
-        raise ValueError(f"no dataset {dataset!r}; one of {known}")
-    for name in DATASETS["images"]:
-        if values[name].present and name not in DATASETS[dataset]:
+        raise ValueError(f"no dataset {values.dataset!r}; one of {known}")
+    options = {}
+    for name in dict.fromkeys(itertools.chain(*DATASETS.values())):
+        if not values[name].present:
+            continue
+        if name not in DATASETS[dataset]:
             users = [d for d, names in DATASETS.items() if name in names]
             raise ValueError(
                 f"--{name} is for {' and '.join(users)}, not for {dataset}"
             )
-    if dataset != "images":
-        return {}
-    val_fraction, test_fraction = values.val_fraction, values.test_fraction
-    if test_fraction is None:
-        test_fraction = TEST_FRACTION if values.keypoints else 0.0
-    return {
-        "val_fraction": val_fraction or 0.0,
-        "test_fraction": test_fraction,
-        "keypoints": values.keypoints and os.path.abspath(values.keypoints),
-    }
+        value = values[name].value
+        if name in PATHS:
+            value = os.path.abspath(os.path.expanduser(value))
+        options[name] = value
+    if values.beam_runner and values["num_workers"].present:
+        raise ValueError(
+            "--num_workers is for builds without --beam_runner; its runner has"
+            " --beam_options of its own"
+        )
+    if values.beam_options and not values.beam_runner:
+        raise ValueError("--beam_options needs --beam_runner")
+    return options
 
 
-def _stop(number: int, frame: object) -> None:
+def _stop(stops: list[int], number: int, frame: object) -> None:
     """Ends the run by an exception, so that it cleans up; only once."""
     del frame
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
+    logging.disable(logging.CRITICAL)  # Beam would show where it was.
+    stops.append(number)
+    raise KeyboardInterrupt
 
 
 def _fail(error: Exception, status: int) -> int:
@@ -173,6 +245,7 @@ def _report(built) -> None:
         print(f"  {split}: {num_clips} clips, {built.num_frames[split]} frames")
     if built.skipped:
         names = ", ".join(built.skipped[:NUM_NAMES])
+        names = names.encode("utf-8", "backslashreplace").decode()
         more = ", ..." if len(built.skipped) > NUM_NAMES else ""
         print(f"skipped {len(built.skipped)} broken files: {names}{more}")
 

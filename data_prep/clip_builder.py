@@ -2,7 +2,8 @@
 
 A dataset says which sources its splits have and how one source is read. They
 are read one after the other, by worker processes, or by an Apache Beam
-pipeline; the shards are the same, for tfds orders clips by a hash of their id.
+pipeline; the shards hold the same clips, which tfds orders by a hash of their
+id.
 """
 
 import abc
@@ -43,10 +44,15 @@ Read = Callable[[Source], Iterator[dict | clips.Broken]]
 class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Base of the builders; sub-classes add `_info`, `sources` and `read`.
 
+    A sub-class with BUILDER_CONFIGS is built as one of them, or, unlike other
+    builders of tfds, as none: `builder_config` is then None.
+
     Args:
         skip_broken: leave broken files out, and list them in `broken`, instead
             of stopping at the first.
         num_workers: processes that read; 1: this one.
+        beam: read in an Apache Beam pipeline, by the runner of the
+            `tfds.download.DownloadConfig`.
 
     Attributes:
         read: from a source to its clips, one at a time: `clip_id`, unique in
@@ -54,19 +60,32 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             RawDataError, or yields a `clips.Broken` where --skip_broken may go
             on. A function of a module, so that workers can be sent it.
         MAY_SHARE: pairs of splits that may show the same groups.
+        RAW_DIR_IS_OPTIONAL: whether `sources` can do without the folder that
+            MANUAL_DOWNLOAD_INSTRUCTIONS describe; it gets None then.
         num_frames: frames per split, counted while they are written.
         broken: paths of the files that were left out.
     """
 
     MAY_SHARE: Collection[frozenset[str]] = ()
+    RAW_DIR_IS_OPTIONAL = False
     read: Read
 
     def __init__(
-        self, *, skip_broken: bool = False, num_workers: int = 1, **kwargs
+        self,
+        *,
+        skip_broken: bool = False,
+        num_workers: int = 1,
+        beam: bool = False,
+        **kwargs,
     ):
+        # Those of the class still have their names. Of those of the object,
+        # tfds would take the first if none is named, and keep a note of it
+        # beside the shards.
+        self.BUILDER_CONFIGS = ()
         super().__init__(**kwargs)
         self._skip_broken = skip_broken
         self._num_workers = num_workers
+        self._beam = beam
         self.num_frames: dict[str, int] = {}
         self.broken: list[str] = []
         self._open = contextlib.ExitStack()
@@ -86,11 +105,69 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Ends workers and progress display, if the build was cut off."""
         self._open.close()
 
+    def _download_and_prepare(
+        self,
+        dl_manager: tfds.download.DownloadManager,
+        download_config: tfds.download.DownloadConfig,
+    ) -> None:
+        if not self._beam:
+            super()._download_and_prepare(dl_manager, download_config)
+            return
+        from data_prep import beam_pipeline  # Not above: Beam is optional.
+
+        self._notes = beam_pipeline.Notes(pathlib.Path(self.data_dir, "notes"))
+        try:
+            super()._download_and_prepare(dl_manager, download_config)
+        except Exception:
+            self._notes.raise_error()
+            raise
+        self._notes.raise_error()
+        num_frames = self._notes.num_frames()
+        self.num_frames.update({s: num_frames[s] for s in self._split_names})
+        self.broken.extend(self._notes.broken())
+        self._notes.remove()
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        raw_dir = None
-        if self.MANUAL_DOWNLOAD_INSTRUCTIONS is not None:
-            raw_dir = pathlib.Path(dl_manager.manual_dir)
-        sources = self.sources(raw_dir)
+        raw_dir = self._raw_dir(dl_manager)
+        sources = self._checked_sources(raw_dir)
+        if self._beam:
+            from data_prep import beam_pipeline
+
+            self._split_names = list(sources)
+            return {
+                split: beam_pipeline.Examples(
+                    split,
+                    parts,
+                    type(self).read,
+                    self._skip_broken,
+                    self._notes,
+                )
+                for split, parts in sources.items()
+            }
+        return {
+            split: self._generate_examples(split, parts)
+            for split, parts in sources.items()
+        }
+
+    def _raw_dir(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> pathlib.Path | None:
+        if self.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
+            return None
+        try:
+            return pathlib.Path(dl_manager.manual_dir)
+        except AssertionError:  # It is not there, or empty.
+            if self.RAW_DIR_IS_OPTIONAL:
+                return None
+            raise
+
+    def _checked_sources(
+        self, raw_dir: pathlib.Path | None
+    ) -> dict[str, list[Source]]:
+        try:
+            sources = self.sources(raw_dir)
+        except UnicodeEncodeError as error:
+            raise _no_utf8(error.object) from error
         for split, parts in sources.items():
             if not parts:
                 raise clips.RawDataError(
@@ -98,10 +175,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     " the raw data"
                 )
         self._check_disjoint(sources)
-        return {
-            split: self._generate_examples(split, parts)
-            for split, parts in sources.items()
-        }
+        return sources
 
     def _check_disjoint(self, sources: dict[str, list[Source]]) -> None:
         groups = {
@@ -140,10 +214,36 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     self.broken.append(item.path)
                 display.advance(1)
                 continue
-            yield item["clip_id"], item
+            yield key(item), item
             self.num_frames[split] += len(item["frames"])
             display.advance(len(item["frames"]))
+        self.close()
         if not self.num_frames[split]:
-            raise clips.RawDataError(
-                f"split {split} has no readable image; replace the broken ones"
-            )
+            raise no_clips(split)
+
+
+def key(clip: dict) -> str:
+    """What tfds orders a clip by.
+
+    Raises:
+        RawDataError: if it comes from a file name that is no text.
+    """
+    clip_id = clip["clip_id"]
+    try:
+        clip_id.encode()
+    except UnicodeEncodeError as error:
+        raise _no_utf8(clip_id) from error
+    return clip_id
+
+
+def no_clips(split: str) -> clips.RawDataError:
+    """What to raise if all sources of a split are broken."""
+    return clips.RawDataError(
+        f"split {split} has no readable image; replace the broken ones"
+    )
+
+
+def _no_utf8(name: str) -> clips.RawDataError:
+    return clips.RawDataError(
+        f"the name {name!r} is no UTF-8; rename that file or folder"
+    )

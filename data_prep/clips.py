@@ -8,11 +8,14 @@ of `metadata`.
 from collections.abc import Sequence
 import dataclasses
 import io
+import math
 import pathlib
 
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
+
+MAX_FRAMES = 64  # Of a clip; it is read from disk as a whole.
 
 
 class RawDataError(ValueError):
@@ -103,6 +106,22 @@ def still(clip_id: str, image: bytes, keypoints: np.ndarray) -> dict:
         "keypoints": keypoints.astype(np.float32),
     }
     return {"clip_id": clip_id, "frames": [frame]}
+
+
+def strided(frames: Sequence) -> list[Sequence]:
+    """Cuts a video into clips of bounded length, each of which spans all of it.
+
+    Frame i goes to clip i modulo the number of clips. Clips of neighbouring
+    frames would be as bounded, but would pair no early frame with a late one.
+
+    Args:
+        frames: of one video, in their order.
+
+    Returns:
+        As few clips of at most MAX_FRAMES as there can be.
+    """
+    num_clips = math.ceil(len(frames) / MAX_FRAMES)
+    return [frames[start::num_clips] for start in range(num_clips)]
 
 
 def read_image(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:

@@ -3,10 +3,13 @@
 import dataclasses
 import io
 import math
+import pathlib
 
 import numpy as np
 from PIL import Image
 from PIL import ImageOps
+
+from data_prep import clips
 
 MAX_SIDE = 512  # Pixels; larger images are shrunk.
 JPEG_QUALITY = 95
@@ -77,6 +80,20 @@ def shrink(
 def encode_jpeg(image: np.ndarray) -> bytes:
     """Encodes uint8 `[H, W, 3]`."""
     return _encode(Image.fromarray(image), is_lossy=True)
+
+
+def read_upright(path: pathlib.Path) -> np.ndarray:
+    """Reads an image file as it is meant to be seen.
+
+    Returns:
+        uint8 `[H, W, 3]`, RGB, turned as its EXIF data say.
+
+    Raises:
+        RawDataError: see `clips.read_image`.
+    """
+    encoded, _ = clips.read_image(path)
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
 
 
 def prepare(encoded: bytes) -> tuple[bytes, np.ndarray]:

@@ -1,5 +1,6 @@
 """How far a long task is, on stderr."""
 
+import datetime
 import sys
 import time
 
@@ -55,7 +56,8 @@ class Display:
         line = f"{self._description}: {self._count}"
         if self._total:
             line += f" of {self._total}"
-        line += f" {self._unit}, {speed:.0f} a second"
-        if self._total > self._count:
-            line += f", {(self._total - self._count) / speed:.0f} s to go"
+        line += f" {self._unit}, {speed:.1f} a second"
+        if self._total > self._count > 0:
+            seconds = round((self._total - self._count) / speed)
+            line += f", {datetime.timedelta(seconds=seconds)} to go"
         print(line, file=sys.stderr, flush=True)

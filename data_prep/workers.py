@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import multiprocessing
+from multiprocessing import connection as connections
 import os
-import queue
 import signal
 import threading
 import traceback
 from typing import Any
 
-_WAITING_PER_WORKER = 4  # Items that a worker is ahead, at most.
-_SECONDS_PER_LOOK = 1.0  # At whether the workers still live.
-_END = None  # Of tasks; and of a worker's items.
+from data_prep import clips
+
+_MOST_SOURCES = 16  # That a worker is given at a time.
+_READY = None  # What a worker says, among its items, when it has no source.
+
+
+class WorkerKilledError(Exception):
+    """A worker process is gone; the message is one line with a remedy."""
 
 
 def read_all(
@@ -23,7 +28,10 @@ def read_all(
 ) -> Iterator:
     """Yields the items of every source, in no fixed order.
 
-    Close the generator to end the workers early.
+    Close the generator to end the workers early. A worker makes its next item
+    when the one before has left for the pipe that it shares with this process:
+    it is one large item ahead, or as many small ones as the pipe holds, which
+    are some hundred kilobytes.
 
     Args:
         read: from a source to its items, which are sent one by one: a long
@@ -32,72 +40,122 @@ def read_all(
         num_workers: processes; 1: this one.
 
     Raises:
-        RuntimeError: if a worker is killed, or `read` raises what is no
-            ValueError or OSError; those are raised as they are.
+        RawDataError: as raised by `read`.
+        OSError: as raised by `read`, with its number and file name.
+        RuntimeError: if `read` raises something else in a worker; its message
+            is the worker's traceback.
+        WorkerKilledError: if a worker process ends before its work.
     """
     num_workers = min(num_workers, len(sources))
     if num_workers <= 1:
         for source in sources:
             yield from read(source)
         return
+    # A pipe for each worker, not a queue for all: if a worker is killed in the
+    # middle of a message its pipe ends, while a queue would wait for the rest.
     context = multiprocessing.get_context("spawn")
-    tasks, items = (
-        context.Queue(),
-        context.Queue(_WAITING_PER_WORKER * num_workers),
-    )
-    processes = [
-        context.Process(target=_work, args=(read, tasks, items), daemon=True)
-        for _ in range(num_workers)
-    ]
+    processes = {}
+    shares = _shares(sources, num_workers)
     try:
-        for process in processes:
-            process.start()
-        for task in (*sources, *[_END] * num_workers):
-            tasks.put(task)
-        while num_workers:
-            item = _next(items, processes)
-            if item is _END:
-                num_workers -= 1
-            elif isinstance(item, Exception):
-                raise item
-            else:
-                yield item
-    finally:
-        for process in processes:
-            process.terminate()
-        for used in (tasks, items):
-            used.cancel_join_thread()
-            used.close()
-        for process in processes:
-            process.join()
-
-
-def _next(items: multiprocessing.Queue, processes: Sequence) -> Any:
-    while True:
-        with contextlib.suppress(queue.Empty):
-            return items.get(timeout=_SECONDS_PER_LOOK)
-        if any(process.exitcode for process in processes):
-            raise RuntimeError(
-                "a worker process was killed; is there enough memory?"
+        for _ in range(num_workers):
+            ours, theirs = context.Pipe()
+            processes[ours] = context.Process(
+                target=_work, args=(read, theirs), daemon=True
             )
+            processes[ours].start()
+            theirs.close()  # The worker has the only one; see above.
+        working = set(processes)
+        while working:
+            for pipe in connections.wait(working):
+                item = _receive(pipe, processes[pipe])
+                if item is _READY:
+                    share = next(shares, ())
+                    _send(pipe, processes[pipe], share)
+                    if not share:
+                        working.remove(pipe)
+                elif isinstance(item, Exception):
+                    raise item
+                else:
+                    yield item
+    finally:
+        for process in processes.values():
+            if process.pid is not None:  # It has started.
+                process.terminate()
+                process.join()
+        for pipe in processes:
+            pipe.close()
 
 
-def _work(read, tasks, items) -> None:
+def _shares(sources: Sequence, num_workers: int) -> Iterator[Sequence]:
+    """Cuts the sources into what a worker is given at a time.
+
+    Several at first, so that workers on stills seldom wait for the next; one by
+    one at last, so that none is left with all the long videos.
+    """
+    start = 0
+    while start < len(sources):
+        size = (len(sources) - start) // (4 * num_workers)
+        stop = start + max(1, min(size, _MOST_SOURCES))
+        yield tuple(sources[start:stop])
+        start = stop
+
+
+def _receive(
+    pipe: connections.Connection, process: multiprocessing.Process
+) -> Any:
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):
+        raise _killed(process) from None
+
+
+def _send(
+    pipe: connections.Connection,
+    process: multiprocessing.Process,
+    share: Sequence,
+) -> None:
+    try:
+        pipe.send(share)
+    except OSError:
+        raise _killed(process) from None
+
+
+def _killed(process: multiprocessing.Process) -> WorkerKilledError:
+    process.join()
+    return WorkerKilledError(
+        f"a worker process ended with status {process.exitcode}; if memory ran"
+        " out, use fewer --num_workers"
+    )
+
+
+def _work(
+    read: Callable[[Any], Iterable], pipe: connections.Connection
+) -> None:
     """A worker's life."""
     # Ctrl-C reaches every process of the terminal: the workers leave it to
     # their parent, which stops them in order. If the parent is killed, they
-    # end too; without this they would wait for work for ever.
+    # end too; without this they would read their shares to the end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        while (source := tasks.get()) is not _END:
-            for item in read(source):
-                items.put(item)
-        items.put(_END)
-    except (ValueError, OSError) as error:
-        items.put(error)
-    except Exception:
-        items.put(RuntimeError(traceback.format_exc()))
+        pipe.send(_READY)
+        while share := pipe.recv():
+            for source in share:
+                for item in read(source):
+                    pipe.send(item)
+            pipe.send(_READY)
+    except Exception as error:
+        with contextlib.suppress(BrokenPipeError):  # The parent is gone.
+            pipe.send(_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """What to raise in the parent; other classes may not survive pickling."""
+    if isinstance(error, clips.RawDataError):
+        return clips.RawDataError(str(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, error.strerror, error.filename)
+    return RuntimeError("".join(traceback.format_exception(error)))
 
 
 def _end_with_parent() -> None:

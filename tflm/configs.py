@@ -10,7 +10,7 @@ import dataclasses
 import json
 
 IMAGE_SIZES = (32, 64, 128, 256)
-PAIRS = ("tps", "video")
+PAIRS = ("tps", "video", "viewpoint")
 MARGINALS = ("mean", "sum")
 GAUSSIANS = ("paper", "released")
 BOTTLENECKS = ("heatmap", "fully_connected")
@@ -52,10 +52,12 @@ class DataConfig:
     """Which clips, how they become square images, how pairs are drawn."""
 
     dataset: str = "puppets"
-    pairs: str = "tps"  # "tps": two warps of a still; "video": two frames.
+    # "tps": two warps of a still; "video": two frames; "viewpoint": two frames
+    # whose azimuth (cyclic) and elevation are few steps apart.
+    pairs: str = "tps"
     crop_fraction: float = 1.0  # Side kept of the resized image, centred.
-    min_gap: int = 1  # Video pairs: frames apart, at least.
-    max_gap: int = 1_000_000  # Video pairs: frames apart, at most.
+    min_gap: int = 1  # Of a pair: frames (viewpoint: steps) apart, at least.
+    max_gap: int = 1_000_000  # Of a pair, likewise: at most.
     shuffle_buffer: int = 1_000  # Clips.
 
     def __post_init__(self):
@@ -210,14 +212,50 @@ class Config:
     train: TrainConfig = TrainConfig()
 
 
-# Per dataset: which clips, how paired.
-_PUPPETS = Config(
-    data=DataConfig("puppets", pairs="video"),
-    target_warp=NO_WARP,
-    source_warp=NO_WARP,
+def _stills(
+    dataset: str, num_landmarks: int = 30, crop_fraction: float = 1.0
+) -> Config:
+    """Pairs of stills: the released warps."""
+    return Config(
+        data=DataConfig(dataset, crop_fraction=crop_fraction),
+        model=ModelConfig(num_landmarks=num_landmarks),
+    )
+
+
+def _frames(dataset: str, num_landmarks: int, **data: object) -> Config:
+    """Pairs of frames of a clip, which are not warped."""
+    return Config(
+        # Clips are many frames of many pixels; few of them fill the memory.
+        data=DataConfig(
+            dataset, **{"pairs": "video", "shuffle_buffer": 200, **data}
+        ),
+        target_warp=NO_WARP,
+        source_warp=NO_WARP,
+        model=ModelConfig(num_landmarks=num_landmarks),
+    )
+
+
+SMALLNORB = tuple(
+    f"smallnorb{category}"
+    for category in ("", "/animal", "/human", "/airplane", "/truck", "/car")
 )
-_CELEBA = Config(data=DataConfig("celeba", crop_fraction=0.8))  # 160 -> 128.
-_IMAGES = Config(data=DataConfig("images"))
+
+# Per dataset: which clips, how paired, how many landmarks (paper, sec. 4).
+_DATASETS = {
+    "puppets": _frames("puppets", 30, shuffle_buffer=1_000),
+    "celeba": _stills("celeba", crop_fraction=0.8),  # 160 -> 128.
+    "aflw": _stills("aflw"),
+    "voxceleb": _frames("voxceleb", 30),
+    "bbc_pose": _frames("bbc_pose", 50),
+    "human36m": _frames("human36m", 20, min_gap=3, max_gap=30),
+    **{
+        name: _frames(name, 20, pairs="viewpoint", max_gap=1)
+        for name in SMALLNORB
+    },
+    "svhn": _frames("svhn", 10, shuffle_buffer=1_000),
+    "images": _stills("images"),
+    "video": _frames("video", 30),
+}
 
 
 def _ours(dataset: Config) -> Config:
@@ -229,7 +267,7 @@ def _released(dataset: Config) -> Config:
     """The authors' released code."""
     return dataclasses.replace(
         dataset,
-        model=ModelConfig(gaussian="released"),
+        model=dataclasses.replace(dataset.model, gaussian="released"),
         loss=LossConfig("perceptual", scales="released"),
     )
 
@@ -238,7 +276,9 @@ def _paper(dataset: Config) -> Config:
     """Sec. 4.1 to the letter; batch size and pairs are the released code's."""
     return dataclasses.replace(
         dataset,
-        model=ModelConfig(marginal="sum", initializer="normal"),
+        model=dataclasses.replace(
+            dataset.model, marginal="sum", initializer="normal"
+        ),
         loss=LossConfig("perceptual"),
         train=TrainConfig(
             learning_rate=1e-2,
@@ -251,9 +291,15 @@ def _paper(dataset: Config) -> Config:
 
 
 PRESETS = {
+    **{name: _ours(dataset) for name, dataset in _DATASETS.items()},
+    **{
+        f"{name}_released": _released(dataset)
+        for name, dataset in _DATASETS.items()
+    },
+    **{f"{name}_paper": _paper(dataset) for name, dataset in _DATASETS.items()},
+    # For a CPU and a quarter of an hour: many cheap steps. See README.md.
     "puppets": dataclasses.replace(
-        _PUPPETS,
-        # For a CPU and a quarter of an hour: many cheap steps. See README.md.
+        _DATASETS["puppets"],
         model=ModelConfig(
             image_size=32,
             num_landmarks=30,
@@ -269,14 +315,11 @@ PRESETS = {
             warmup_steps=100,
         ),
     ),
-    "puppets_released": _released(_PUPPETS),
-    "puppets_paper": _paper(_PUPPETS),
-    "celeba": _ours(_CELEBA),
-    "celeba_released": _released(_CELEBA),
-    "celeba_paper": _paper(_CELEBA),
-    # For two CPU cores and about an hour: cheap steps, larger source warps.
+    # For two CPU cores and an hour: cheap steps, targets that move less than
+    # released, sources that move more.
     "celeba_fast": dataclasses.replace(
-        _CELEBA,
+        _DATASETS["celeba"],
+        target_warp=dataclasses.replace(RELEASED_TARGET_WARP, translation=0.05),
         source_warp=dataclasses.replace(
             RELEASED_SOURCE_WARP, rotation=15.0, scale=0.2, translation=0.2
         ),
@@ -296,9 +339,6 @@ PRESETS = {
             clip="none",
         ),
     ),
-    "images": _ours(_IMAGES),
-    "images_released": _released(_IMAGES),
-    "images_paper": _paper(_IMAGES),
 }
 
 

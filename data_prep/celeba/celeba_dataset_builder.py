@@ -1,6 +1,7 @@
 """CelebA faces with the five keypoints of MAFL; see README.md."""
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 import pathlib
 
 import numpy as np
@@ -15,6 +16,30 @@ LANDMARKS = "list_landmarks_align_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 MAFL_TRAIN = "MAFL/training.txt"
 MAFL_TEST = "MAFL/testing.txt"
+PLACES = {  # Where people have them; the first that is there is read.
+    IMAGES: (
+        f"{IMAGES}/{IMAGES}",  # The mirror with the lists as .csv.
+        IMAGES,
+        f"Img/{IMAGES}/{IMAGES}",
+        f"Img/{IMAGES}",  # CelebA's own folders: Img, Anno, Eval.
+    ),
+    LANDMARKS: (
+        LANDMARKS,
+        f"Anno/{LANDMARKS}",
+        "list_landmarks_align_celeba.csv",
+    ),
+    PARTITION: (
+        PARTITION,
+        f"Eval/{PARTITION}",
+        "list_eval_partition.csv",
+    ),
+}
+# Names that CelebA gives to the columns, x before y.
+LANDMARK_COLUMNS = tuple(
+    f"{name}_{axis}"
+    for name in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+    for axis in "xy"
+)
 
 
 def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
@@ -66,18 +91,19 @@ class Builder(clip_builder.ClipBuilder):
     def sources(
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
-        if not (raw_dir / IMAGES).is_dir():
+        images = _find(raw_dir, IMAGES)
+        if not images.is_dir():
             raise clips.RawDataError(
-                f"{raw_dir / IMAGES} is missing; unpack {IMAGES}.zip of CelebA"
-                " there"
+                f"{images} is missing; unpack {IMAGES}.zip of CelebA there"
             )
-        keypoints = _read_keypoints(raw_dir / LANDMARKS)
+        landmarks = _find(raw_dir, LANDMARKS)
+        keypoints = _read_keypoints(landmarks)
         splits = _read_splits(raw_dir)
         for split in ("mafl_train", "mafl_test"):
             if keypoints.keys().isdisjoint(splits[split]):
                 raise clips.RawDataError(
-                    f"{raw_dir / LANDMARKS} has no row for any image of"
-                    f" {split}; fetch the whole file from CelebA"
+                    f"{landmarks} has no row for any image of {split}; fetch"
+                    " the whole file from CelebA"
                 )
         missing = np.full([len(KEYPOINTS), 2], np.nan, np.float32)
         return {
@@ -85,12 +111,18 @@ class Builder(clip_builder.ClipBuilder):
                 clip_builder.Source(
                     name,
                     1,
-                    (raw_dir / IMAGES / name, keypoints.get(name, missing)),
+                    (images / name, keypoints.get(name, missing)),
                 )
                 for name in names
             ]
             for split, names in splits.items()
         }
+
+
+def _find(raw_dir: pathlib.Path, name: str) -> pathlib.Path:
+    """The first of PLACES that is there; if none is, the plain one."""
+    paths = (raw_dir / place for place in PLACES[name])
+    return next((path for path in paths if path.exists()), raw_dir / name)
 
 
 def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
@@ -106,16 +138,18 @@ def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
         "mafl_test": _read_names(raw_dir / MAFL_TEST),
     }
     excluded = {*held_out["val"], *held_out["mafl_test"]}
-    partition = _read_partition(raw_dir / PARTITION)
+    partition = _find(raw_dir, PARTITION)
     splits = {
-        "train": [name for name in partition if name not in excluded],
+        "train": [
+            name for name in _read_partition(partition) if name not in excluded
+        ],
         "mafl_train": mafl[:-num_val],
         **held_out,
     }
     for split, names in splits.items():
         if not names:
             raise clips.RawDataError(
-                f"no image is left for split {split}; {raw_dir / PARTITION} or"
+                f"no image is left for split {split}; {partition} or"
                 f" {raw_dir / MAFL_TRAIN} is too short: fetch it again"
             )
     return splits
@@ -123,7 +157,7 @@ def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
 
 def _read_names(path: pathlib.Path) -> list[str]:
     """Image names, one a line, in the order of the file."""
-    rows = _read_rows(path, num_values=0)
+    rows = _read_rows(path, columns=[])
     if not rows:
         raise clips.RawDataError(f"{path} is empty; fetch it again")
     return list(rows)
@@ -132,7 +166,8 @@ def _read_names(path: pathlib.Path) -> list[str]:
 def _read_partition(path: pathlib.Path) -> list[str]:
     """Names of the images of partition 0, which CelebA trains on."""
     names = []
-    for name, (number, (value,)) in _read_rows(path, num_values=1).items():
+    rows = _read_rows(path, columns=["partition"])
+    for name, (number, (value,)) in rows.items():
         if value not in ("0", "1", "2"):
             raise clips.RawDataError(
                 f"{path}, line {number}: the partition must be 0, 1 or 2, got"
@@ -151,7 +186,7 @@ def _read_keypoints(path: pathlib.Path) -> dict[str, np.ndarray]:
     all points are off by the same pixel in y and in x.
     """
     keypoints = {}
-    rows = _read_rows(path, num_values=2 * len(KEYPOINTS), num_header_lines=2)
+    rows = _read_rows(path, LANDMARK_COLUMNS, num_header_lines=2)
     for name, (number, values) in rows.items():
         try:
             xy = np.array(values, np.float32).reshape(len(KEYPOINTS), 2)
@@ -168,9 +203,15 @@ def _read_keypoints(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_rows(
-    path: pathlib.Path, num_values: int, num_header_lines: int = 0
+    path: pathlib.Path, columns: Sequence[str], num_header_lines: int = 0
 ) -> dict[str, tuple[int, list[str]]]:
     """Reads a table of CelebA: an image name and its values in each line.
+
+    Args:
+        path: if it ends in .csv, commas separate the values and line 1 names
+            the columns; else blanks do.
+        columns: one name per value.
+        num_header_lines: of a file that does not end in .csv.
 
     Returns:
         Image name to (line number from 1, values), in the order of the file.
@@ -187,16 +228,24 @@ def _read_rows(
             " (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) or, if in"
             " MAFL/, with https://github.com/zhzhanp/TCDCN-face-alignment"
         ) from None
+    lines = text.splitlines()
+    separator = None
+    if path.suffix == ".csv":
+        separator, num_header_lines = ",", 1
+        header = ",".join(["image_id", *columns])
+        if lines[:1] != [header]:
+            raise clips.RawDataError(
+                f"{path}, line 1: must be {header!r}; fetch the file again"
+            )
     rows = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split()
-        if number <= num_header_lines or not words:
+    for number, line in enumerate(lines, start=1):
+        if number <= num_header_lines or not line.strip():
             continue
-        name, *values = words
-        if len(values) != num_values:
+        name, *values = line.strip().split(separator)
+        if len(values) != len(columns):
             raise clips.RawDataError(
                 f"{path}, line {number}: {line.strip()!r} must be an image"
-                f" name and {num_values} values; correct or remove the line"
+                f" name and {len(columns)} values; correct or remove the line"
             )
         if name in rows:
             raise clips.RawDataError(

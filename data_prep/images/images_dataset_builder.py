@@ -34,7 +34,7 @@ class Builder(clip_builder.ClipBuilder):
     Args:
         val_fraction: share of the images in split `val`; 0: no such split.
         test_fraction: share of the images in split `test`; 0: no such split.
-        keypoints: CSV file with columns image, NAME_x, NAME_y, ... or None.
+        keypoints: file that `annotations.read` reads, or None.
 
     Raises:
         RawDataError: if the fractions leave nothing to train on, or the
@@ -71,7 +71,7 @@ class Builder(clip_builder.ClipBuilder):
             )
         self._val_fraction = val_fraction
         self._test_fraction = test_fraction
-        self._annotations = annotations.Annotations(keypoints)
+        self._annotations = annotations.read(keypoints)
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -90,11 +90,7 @@ class Builder(clip_builder.ClipBuilder):
             metadata=clips.metadata(
                 keypoint_names=names,
                 left_right_swaps=annotations.left_right_swaps(names),
-                normalizing_pair=(
-                    (names.index("left_eye"), names.index("right_eye"))
-                    if {"left_eye", "right_eye"} <= set(names)
-                    else None
-                ),
+                normalizing_pair=annotations.eyes(names),
                 splits=roles,
             ),
         )
@@ -103,20 +99,22 @@ class Builder(clip_builder.ClipBuilder):
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
         names = _image_names(raw_dir)
-        self._annotations.check(names, raw_dir)
+        annotated = self._annotations.check(names, raw_dir)
         return {
             split: [
                 clip_builder.Source(
                     name,
                     1,
-                    (name, raw_dir / name, self._annotations.points(name)),
+                    (name, raw_dir / name, annotated.points(name)),
                 )
                 for name in part
             ]
-            for split, part in self._split(names).items()
+            for split, part in self._split(names, annotated).items()
         }
 
-    def _split(self, names: Sequence[str]) -> dict[str, list[str]]:
+    def _split(
+        self, names: Sequence[str], annotated: annotations.Annotations
+    ) -> dict[str, list[str]]:
         """Maps split to image names; no split is empty."""
         positions = {name: position(name) for name in names}
         splits = {"train": [], "val": [], "test": []}
@@ -127,12 +125,10 @@ class Builder(clip_builder.ClipBuilder):
                 splits["test"].append(name)
             else:
                 splits["train"].append(name)
-        if self._annotations.keypoint_names:
+        if annotated.keypoint_names:
             for split in ("train", "test"):
                 splits[f"annotated_{split}"] = [
-                    name
-                    for name in splits[split]
-                    if self._annotations.has(name)
+                    name for name in splits[split] if annotated.has(name)
                 ]
         if not self._val_fraction:
             del splits["val"]
@@ -140,28 +136,16 @@ class Builder(clip_builder.ClipBuilder):
             del splits["test"]
             splits.pop("annotated_test", None)
         for split, part in splits.items():
-            if not part:
-                raise clips.RawDataError(self._how_to_fill(split, positions))
+            if part:
+                continue
+            if split.startswith("annotated_"):
+                positions = {
+                    name: place
+                    for name, place in positions.items()
+                    if annotated.has(name)
+                }
+            raise clips.RawDataError(_how_to_fill(split, positions))
         return splits
-
-    def _how_to_fill(self, split: str, positions: dict[str, float]) -> str:
-        """Says that `split` is empty, and which fraction would change that."""
-        what = "image"
-        if split.startswith("annotated_"):
-            what = "annotated image"
-            positions = {
-                name: place
-                for name, place in positions.items()
-                if self._annotations.has(name)
-            }
-        text = f"none of the {len(positions)} {what}s falls into split {split}"
-        if split == "val":
-            need = math.floor(100 * min(positions.values())) + 1
-            return f"{text}; --val_fraction={need / 100} is enough for one"
-        if split in ("test", "annotated_test"):
-            need = math.floor(100 * (1.0 - max(positions.values()))) + 1
-            return f"{text}; --test_fraction={need / 100} is enough for one"
-        return f"{text}; lower --val_fraction or --test_fraction"
 
 
 def position(name: str) -> float:
@@ -175,6 +159,24 @@ def position(name: str) -> float:
     """
     digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _how_to_fill(split: str, positions: dict[str, float]) -> str:
+    """Says that `split` is empty, and which fraction would change that.
+
+    Args:
+        split: its name.
+        positions: of the images that might be in it.
+    """
+    what = "annotated image" if split.startswith("annotated_") else "image"
+    text = f"none of the {len(positions)} {what}s falls into split {split}"
+    if split == "val":
+        need = math.floor(100 * min(positions.values())) + 1
+        return f"{text}; --val_fraction={need / 100} is enough for one"
+    if split in ("test", "annotated_test"):
+        need = math.floor(100 * (1.0 - max(positions.values()))) + 1
+        return f"{text}; --test_fraction={need / 100} is enough for one"
+    return f"{text}; lower --val_fraction or --test_fraction"
 
 
 def _image_names(raw_dir: pathlib.Path) -> list[str]:
@@ -191,4 +193,11 @@ def _image_names(raw_dir: pathlib.Path) -> list[str]:
             f"{raw_dir} holds no image ({', '.join(SUFFIXES)}); give the folder"
             " of your images as --raw_dir"
         )
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise clips.RawDataError(
+                f"the file name {name!a} in {raw_dir} is no UTF-8; rename it"
+            ) from None
     return names

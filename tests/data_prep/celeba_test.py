@@ -12,6 +12,11 @@ from data_prep.celeba import celeba_dataset_builder
 
 DUMMY_DATA = pathlib.Path(celeba_dataset_builder.__file__).parent / "dummy_data"
 LANDMARKS = celeba_dataset_builder.LANDMARKS
+PARTITION = celeba_dataset_builder.PARTITION
+MIRROR_LANDMARKS_HEADER = (
+    "image_id,lefteye_x,lefteye_y,righteye_x,righteye_y,nose_x,nose_y,"
+    "leftmouth_x,leftmouth_y,rightmouth_x,rightmouth_y"
+)
 
 
 class CelebaBuilderTest(tfds.testing.DatasetBuilderTestCase):
@@ -58,11 +63,82 @@ class CelebaTest(absltest.TestCase):
         path.write_text(text.replace(old, new))
 
     def test_keypoints_are_where_the_red_dots_are(self):
-        for name, frame in self._read("mafl_test").items():
+        self._assert_on_red_dots(self._read("mafl_test"))
+
+    def _assert_on_red_dots(self, frames: dict[str, dict]) -> None:
+        for name, frame in frames.items():
             red, green, _ = np.moveaxis(frame["image"].astype(int), -1, 0)
             for y, x in frame["keypoints"].astype(int):
                 with self.subTest(f"{name} {y} {x}"):
                     self.assertGreater(red[y, x] - green[y, x], 150)
+
+    def _move(self, **moves: str) -> None:
+        """Renames files, their old name without ending -> new path."""
+        for old, new in moves.items():
+            (path,) = self.raw_dir.glob(f"{old}*")
+            (self.raw_dir / new).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(self.raw_dir / new)
+
+    def _assert_reads_all(self) -> None:
+        self.assertCountEqual(
+            self._read("train"),
+            [f"{n:06d}.jpg" for n in (*range(1, 5), 8, 9, 10)],
+        )
+        mafl_test = self._read("mafl_test")
+        self.assertCountEqual(mafl_test, ["000006.jpg", "000007.jpg"])
+        self._assert_on_red_dots(mafl_test)
+
+    def test_folders_of_the_official_distribution(self):
+        self._move(
+            img_align_celeba="Img/img_align_celeba",
+            list_landmarks_align_celeba=f"Anno/{LANDMARKS}",
+            list_eval_partition=f"Eval/{PARTITION}",
+        )
+        self._assert_reads_all()
+
+    def test_nested_folder_and_lists_of_the_mirror(self):
+        # A folder cannot be moved into itself.
+        self._move(img_align_celeba="images")
+        self._move(images="img_align_celeba/img_align_celeba")
+        self._to_csv(LANDMARKS, MIRROR_LANDMARKS_HEADER, num_header_lines=2)
+        self._to_csv(PARTITION, "image_id,partition", num_header_lines=0)
+        self._assert_reads_all()
+
+    def _to_csv(self, name: str, header: str, num_header_lines: int) -> None:
+        path = self.raw_dir / name
+        rows = path.read_text().splitlines()[num_header_lines:]
+        lines = [header, *(",".join(row.split()) for row in rows)]
+        path.with_suffix(".csv").write_text("\r\n".join([*lines, ""]))
+        path.unlink()
+
+    def test_csv_without_its_header_is_an_error(self):
+        self._to_csv(PARTITION, "000001.jpg,0", num_header_lines=1)
+        with self.assertRaisesRegex(
+            clips.RawDataError,
+            "list_eval_partition.csv, line 1: must be 'image_id,partition'",
+        ):
+            self._build()
+
+    def test_csv_row_with_a_missing_value_names_file_and_line(self):
+        self._to_csv(LANDMARKS, MIRROR_LANDMARKS_HEADER, num_header_lines=2)
+        path = (self.raw_dir / LANDMARKS).with_suffix(".csv")
+        path.write_text(path.read_text().rsplit(",", 1)[0])
+        with self.assertRaisesRegex(
+            clips.RawDataError, "celeba.csv, line 9: '000011.jpg,"
+        ):
+            self._build()
+
+    def test_missing_files_are_asked_for_in_the_plain_layout(self):
+        self._move(list_landmarks_align_celeba="Anno/list.txt")
+        with self.assertRaisesRegex(
+            clips.RawDataError, f"raw/{LANDMARKS} is missing"
+        ):
+            self._build()
+        self._move(img_align_celeba="Img/images")
+        with self.assertRaisesRegex(
+            clips.RawDataError, "raw/img_align_celeba is missing; unpack"
+        ):
+            self._build()
 
     def test_keypoints_are_y_x_of_the_file(self):
         line = (self.raw_dir / LANDMARKS).read_text().splitlines()[2]

@@ -1,5 +1,8 @@
 import contextlib
 import io
+import json
+import logging
+import os
 import pathlib
 import shutil
 import signal
@@ -7,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -15,6 +19,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
 from data_prep import __main__ as cli
+from data_prep import build
+from data_prep import workers
 from data_prep.celeba import celeba_dataset_builder
 from data_prep.images import make_dummy_data
 
@@ -58,26 +64,75 @@ class CliTest(absltest.TestCase):
         return raw_dir
 
     def test_wrong_command_lines(self):
-        self._assert_refused("one of celeba, images, puppets", status=2)
+        self._assert_refused("one of aflw, .*, voxceleb", status=2)
         self._assert_refused(
-            "'celebb'; one of celeba, images, puppets",
+            "'celebb'; one of aflw, .*, voxceleb",
             "--dataset=celebb",
             status=2,
         )
+        for words, *arguments in (
+            ("--keypoints is for images and video", "--keypoints=a.csv"),
+            ("--stride is for video", "--stride=2"),
+            ("--extra is for svhn", "--noextra"),
+        ):
+            self._assert_refused(
+                f"{words}, not for celeba",
+                "--dataset=celeba",
+                *arguments,
+                status=2,
+            )
         self._assert_refused(
-            "--keypoints is for images, not for celeba",
+            "--stride.* 0", "--dataset=video", "--stride=0", status=2
+        )
+        self._assert_refused(
+            "--num_workers is for builds without --beam_runner",
             "--dataset=celeba",
-            "--keypoints=a.csv",
+            "--num_workers=2",
+            "--beam_runner=DirectRunner",
             status=2,
         )
         self._assert_refused(
-            "--skip_broken is for celeba and images, not for puppets",
-            "--dataset=puppets",
-            "--skip_broken",
+            "--beam_options needs --beam_runner",
+            "--dataset=celeba",
+            "--beam_options=direct_num_workers=2",
             status=2,
         )
         self._assert_refused("raw_dri", "--raw_dri=x", status=2)
         self._assert_refused("unexpected.* x", "x", status=2)
+
+    def test_every_flag_of_a_dataset_is_an_argument_of_its_builder(self):
+        for dataset, options in cli.DATASETS.items():
+            with self.subTest(dataset):
+                builder_class, _ = build._builder_class(dataset)
+                self.assertLessEqual(
+                    set(options), build._record(builder_class, {}).keys()
+                )
+
+    def test_only_flags_that_are_given_reach_the_builder(self):
+        for arguments, expected in (
+            (["--dataset=images"], {}),
+            (
+                ["--dataset=images", "--val_fraction=0", "--keypoints=a.csv"],
+                {"val_fraction": 0.0, "keypoints": os.path.abspath("a.csv")},
+            ),
+            (
+                ["--dataset=video", "--stride=3", "--motion_crop", "--end=9"],
+                {"stride": 3, "motion_crop": True, "end": 9},
+            ),
+            (["--dataset=svhn", "--noextra"], {"extra": False}),
+            (["--dataset=smallnorb/car"], {}),
+        ):
+            values = cli._parse(["data_prep", *arguments])
+            self.assertEqual(cli._options(values), expected)
+
+    def test_a_category_that_is_not_there(self):
+        self._assert_refused(
+            "'smallnorb/bike'; one of smallnorb, .*, smallnorb/car",
+            "--dataset=smallnorb/bike",
+        )
+        self._assert_refused(
+            "'celeba/car'; one of celeba", "--dataset=celeba/car"
+        )
 
     def test_raw_dir_missing_or_not_there_says_where_to_get_it(self):
         self._assert_refused("mmlab.ie.cuhk.edu.hk", "--dataset=celeba")
@@ -86,7 +141,16 @@ class CliTest(absltest.TestCase):
             "--dataset=celeba",
             "--raw_dir=no/such",
         )
-        self._assert_refused("leave", "--dataset=puppets", "--raw_dir=.")
+        (self.root / "empty").mkdir()
+        self._assert_refused(
+            "empty is empty.*mmlab.ie.cuhk.edu.hk",
+            "--dataset=celeba",
+            f"--raw_dir={self.root / 'empty'}",
+        )
+        for flag in ("--raw_dir=.", "--skip_broken"):
+            self._assert_refused(
+                "puppets is generated: leave", "--dataset=puppets", flag
+            )
 
     def test_celeba_file_missing(self):
         raw_dir = self._celeba()
@@ -167,11 +231,90 @@ class CliTest(absltest.TestCase):
         self.assertEqual(status, 1)
         self.assertRegex(error, f"{raw_dir}.*{other}.*--data_dir, or remove")
 
-        status, _, error = self._run(
-            "--dataset=images", f"--raw_dir={raw_dir}", "--val_fraction=0.3"
-        )
+        arguments = ("--dataset=images", f"--raw_dir={raw_dir}")
+        status, _, error = self._run(*arguments, "--val_fraction=0.3")
         self.assertEqual(status, 1)
         self.assertRegex(error, "val_fraction=0.0, not 0.3;.* or remove")
+
+    def test_options_are_compared_as_what_they_mean(self):
+        raw_dir = self._images()
+        arguments = ("--dataset=images", f"--raw_dir={raw_dir}")
+        with_option = (*arguments, "--val_fraction=0.5")
+        self.assertEqual(self._run(*with_option)[0], 0)
+
+        status, out, _ = self._run(*with_option)
+        self.assertEqual(status, 0)
+        self.assertIn("already built", out)
+
+        status, _, error = self._run(*arguments)
+        self.assertEqual(status, 1)
+        self.assertRegex(error, "val_fraction=0.5, not 0.0;.* or remove")
+
+        shutil.rmtree(self.data_dir)
+        self.assertEqual(self._run(*arguments)[0], 0)
+        status, out, _ = self._run(*arguments, "--val_fraction=0")
+        self.assertEqual(status, 0)
+        self.assertIn("already built", out)
+
+        # As built before an option was there.
+        path = next(self.data_dir.rglob("metadata.json"))
+        metadata = json.loads(path.read_text())
+        del metadata["options"]["val_fraction"]
+        path.write_text(json.dumps(metadata))
+        self.assertEqual(self._run(*arguments)[0], 0)
+
+    def test_beam_builds_what_is_asked_for(self):
+        status, out, error = self._run(
+            "--dataset=celeba",
+            f"--raw_dir={self._celeba()}",
+            "--beam_runner=DirectRunner",
+            "--beam_options=direct_num_workers=1,direct_running_mode=in_memory",
+        )
+        self.assertEqual((status, error), (0, ""))
+        self.assertIn("celeba/1.0.0: built in", out)
+        self.assertIn("train: 7 clips, 7 frames", out)
+
+    def test_a_stop_that_beam_turns_into_an_error(self):
+        def be_stopped(*unused, **unused_too):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except KeyboardInterrupt as stop:
+                logging.error("Traceback ...")
+                raise RuntimeError("[while running 'train/Read']") from stop
+
+        with mock.patch.object(build, "build", be_stopped):
+            status, out, error = self._run("--dataset=puppets")
+
+        self.assertEqual((status, out), (128 + signal.SIGTERM, ""))
+        self.assertEqual(error, "stopped; nothing was left behind\n")
+        self.assertTrue(logging.getLogger().isEnabledFor(logging.ERROR))
+
+    def test_a_killed_worker_is_one_line(self):
+        with mock.patch.object(
+            workers,
+            "read_all",
+            side_effect=workers.WorkerKilledError("a worker ended"),
+        ):
+            self._assert_refused(
+                "a worker ended",
+                "--dataset=celeba",
+                f"--raw_dir={self._celeba()}",
+            )
+
+    def test_a_skipped_name_that_is_no_text_is_shown(self):
+        built = build.Built(
+            path=pathlib.Path("a"),
+            is_new=True,
+            seconds=0.0,
+            num_clips={},
+            num_frames={},
+            skipped=["b\udcff.png"],
+        )
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        with contextlib.redirect_stdout(out):
+            cli._report(built)
+            out.flush()
+        self.assertIn(rb"b\udcff.png", out.buffer.getvalue())
 
     def test_killed_build_is_not_read_and_is_redone(self):
         # Enough images that the build cannot end before it is killed.

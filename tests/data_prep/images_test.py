@@ -1,4 +1,4 @@
-import io
+import os
 import pathlib
 import tempfile
 
@@ -8,99 +8,15 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import annotations
 from data_prep import build
 from data_prep import clips
-from data_prep import pictures
 from data_prep.images import images_dataset_builder
 from data_prep.images import make_dummy_data
-
-EXIF_ORIENTATION = 0x0112
-ROTATE_CLOCKWISE = 6  # What a viewer does with this orientation.
 
 
 class ImagesBuilderTest(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = images_dataset_builder.Builder
     SPLITS = {"train": 6}
-
-
-def _encode(image: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def _decode(encoded: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded)) as image:
-        assert image.mode == "RGB", image.mode
-        return np.asarray(image)
-
-
-class PrepareTest(parameterized.TestCase):
-    @parameterized.parameters("JPEG", "PNG")
-    def test_small_rgb_keeps_its_bytes(self, file_format):
-        encoded = _encode(Image.new("RGB", (512, 20), "teal"), file_format)
-
-        prepared, scale = pictures.prepare(encoded)
-
-        self.assertEqual(prepared, encoded)
-        np.testing.assert_array_equal(scale, [1, 1])
-
-    def test_large_image_is_shrunk_to_512(self):
-        encoded = _encode(Image.new("RGB", (1024, 300), "teal"), "PNG")
-
-        prepared, scale = pictures.prepare(encoded)
-
-        self.assertEqual(_decode(prepared).shape, (150, 512, 3))
-        np.testing.assert_array_equal(scale, [0.5, 0.5])
-
-    def test_exif_rotation_is_applied(self):
-        pixels = np.zeros([16, 32, 3], np.uint8)
-        pixels[:, :8] = 255  # Left, so after a clockwise turn: top.
-        exif = Image.Exif()
-        exif[EXIF_ORIENTATION] = ROTATE_CLOCKWISE
-        encoded = _encode(Image.fromarray(pixels), "JPEG", exif=exif)
-
-        prepared, _ = pictures.prepare(encoded)
-
-        upright = _decode(prepared)
-        self.assertEqual(upright.shape, (32, 16, 3))
-        self.assertGreater(upright[:6].min(), 200)
-        self.assertLess(upright[10:].max(), 50)
-        with Image.open(io.BytesIO(prepared)) as image:
-            self.assertNotIn(EXIF_ORIENTATION, image.getexif())
-
-    def test_transparent_becomes_black(self):
-        image = Image.new("RGBA", (4, 4), (200, 100, 50, 0))
-        image.putpixel((1, 2), (200, 100, 50, 255))
-
-        prepared, _ = pictures.prepare(_encode(image, "PNG"))
-
-        pixels = _decode(prepared)
-        np.testing.assert_array_equal(pixels[2, 1], [200, 100, 50])
-        np.testing.assert_array_equal(pixels[0, 0], [0, 0, 0])
-
-    def test_palette_with_a_transparent_colour(self):
-        image = Image.new("P", (4, 4), 0)
-        image.putpalette([250, 10, 20, 30, 240, 50])
-        image.putpixel((1, 2), 1)
-        encoded = _encode(image, "GIF", transparency=0)
-
-        prepared, _ = pictures.prepare(encoded)
-
-        pixels = _decode(prepared)
-        np.testing.assert_array_equal(pixels[2, 1], [30, 240, 50])
-        np.testing.assert_array_equal(pixels[0, 0], [0, 0, 0])
-
-    @parameterized.parameters(("uint8", 1), ("uint16", 257))
-    def test_grey_keeps_its_level(self, dtype, factor):
-        values = np.array([[0, 100, 255]]) * factor
-        image = Image.fromarray(values.astype(dtype))
-
-        prepared, _ = pictures.prepare(_encode(image, "PNG"))
-
-        expected = np.repeat([[[0], [100], [255]]], 3, axis=-1)
-        np.testing.assert_array_equal(_decode(prepared), expected)
 
 
 class SplitTest(absltest.TestCase):
@@ -122,13 +38,7 @@ class SplitTest(absltest.TestCase):
             self.assertAlmostEqual(share, fraction, delta=0.024)
 
 
-class NamesTest(absltest.TestCase):
-    def test_swaps_are_found_by_name(self):
-        names = ["snout", "leftear", "rightear", "left_eye", "right_paw"]
-        self.assertEqual(annotations.left_right_swaps(names), [(1, 2)])
-
-
-class ImagesTest(absltest.TestCase):
+class ImagesTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.root = pathlib.Path(
@@ -136,7 +46,7 @@ class ImagesTest(absltest.TestCase):
         )
         self.raw_dir = self.root / "raw"
         make_dummy_data.make(self.raw_dir)
-        self.csv = self.raw_dir / "annotations.csv"
+        self.csv = self.raw_dir / make_dummy_data.PLAIN
 
     def _build(self, skip_broken=False, **options) -> build.Built:
         return build.build(
@@ -153,11 +63,6 @@ class ImagesTest(absltest.TestCase):
     def _names(self, built: build.Built, split: str) -> list[str]:
         dataset = self._open(built).as_dataset(split)
         return [c["clip_id"].decode() for c in tfds.as_numpy(dataset)]
-
-    def _assert_refused(self, csv_text: str, message: str) -> None:
-        self.csv.write_text(csv_text)
-        with self.assertRaisesRegex(clips.RawDataError, message):
-            self._build(keypoints=str(self.csv))
 
     def test_splits_follow_the_positions(self):
         built = self._build(
@@ -204,6 +109,28 @@ class ImagesTest(absltest.TestCase):
             self._open(built).info.metadata["splits"], {"train": "train"}
         )
 
+    @parameterized.parameters(
+        make_dummy_data.PLAIN, make_dummy_data.DEEPLABCUT, make_dummy_data.COCO
+    )
+    def test_keypoints_are_where_the_dots_are(self, keypoints):
+        built = self._build(keypoints=str(self.raw_dir / keypoints))
+
+        dataset = self._open(built).as_dataset("annotated_train")
+        names = []
+        for clip in tfds.as_numpy(dataset):
+            names.append(clip["clip_id"].decode())
+            image = clip["frames"]["image"][0].astype(float)
+            left, right = clip["frames"]["keypoints"][0]
+            with self.subTest(names[-1]):
+                red = (image[..., 0] - image[..., 2]).clip(min=0) > 150
+                blue = (image[..., 2] - image[..., 0]).clip(min=0) > 150
+                for dot, point in ((red, left), (blue, right)):
+                    self.assertEqual(dot.sum(), 9)
+                    np.testing.assert_array_equal(
+                        np.argwhere(dot).mean(axis=0), point
+                    )
+        self.assertCountEqual(names, ["a.jpg", "b.png", "c.bmp", "more/d.webp"])
+
     def test_keypoint_stays_on_its_dot_when_the_image_is_shrunk(self):
         pixels = np.zeros([700, 1300, 3], np.uint8)
         # A block of odd size, centred at (y, x) = (400, 1000).
@@ -236,17 +163,12 @@ class ImagesTest(absltest.TestCase):
             clip["frames"]["keypoints"][0], [[np.nan, np.nan], [2, 1]]
         )
 
-    def test_csv_errors_name_the_line(self):
-        header = "image,a_x,a_y\n"
-        self._assert_refused(
-            header + "a.jpg,1,2\nno.jpg,1,2\n",
-            "annotations.csv, line 3.*no.jpg",
-        )
-        self._assert_refused(header + "a.jpg,1,two\n", "line 2.*'two'")
-        self._assert_refused(header + "a.jpg,1\n", "line 2.*3 cells")
-        self._assert_refused(header + "a.jpg,1,\n", "line 2.*two empty cells")
-        self._assert_refused("image,a_x,b_y\na.jpg,1,2\n", "line 1.*a_x,b_y")
-        self._assert_refused("name,a_x,a_y\na.jpg,1,2\n", "line 1.*name")
+    def test_annotated_image_that_is_not_there_is_an_error(self):
+        (self.raw_dir / "c.bmp").unlink()
+        with self.assertRaisesRegex(
+            clips.RawDataError, f"{self.csv}, line 4: no image 'c.bmp'"
+        ):
+            self._build(keypoints=str(self.csv))
 
     def test_empty_split_says_which_fraction_is_enough(self):
         with self.assertRaisesRegex(
@@ -259,6 +181,27 @@ class ImagesTest(absltest.TestCase):
     def test_hidden_files_are_ignored(self):
         (self.raw_dir / "._a.jpg").write_bytes(b"not an image")
         self.assertEqual(self._build().num_clips, {"train": 6})
+
+    def test_loops_of_links_end(self):
+        (self.raw_dir / "more/up").symlink_to(self.raw_dir)
+        (self.raw_dir / "itself").symlink_to(self.raw_dir / "itself")
+        self.assertEqual(self._build().num_clips, {"train": 6})
+
+    def test_link_to_itself_is_named(self):
+        (self.raw_dir / "loop.png").symlink_to(self.raw_dir / "loop.png")
+        with self.assertRaisesRegex(
+            clips.RawDataError, "loop.png does not decode .*symbolic links"
+        ):
+            self._build()
+
+    def test_name_that_is_no_utf_8_is_named(self):
+        path = os.path.join(os.fsencode(self.raw_dir), b"caf\xe9.png")
+        with open(path, "wb"):
+            pass
+        with self.assertRaisesRegex(
+            clips.RawDataError, r"'caf\\udce9.png' in .*rename"
+        ):
+            self._build()
 
 
 if __name__ == "__main__":

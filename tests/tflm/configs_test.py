@@ -1,3 +1,5 @@
+import dataclasses
+
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -17,14 +19,17 @@ class ConfigsTest(parameterized.TestCase):
             for name, preset in configs.PRESETS.items()
             if name.endswith(f"_{recipe}")
         ]
-        self.assertLen(presets, 3)
+        self.assertGreater(len(presets), 10)
         for preset in presets:
-            is_video = preset.data.pairs == "video"
-            self.assertEqual(preset.source_warp == configs.NO_WARP, is_video)
-            for section in ("model", "loss", "train"):
-                self.assertEqual(
-                    getattr(preset, section), getattr(presets[0], section)
-                )
+            is_still = preset.data.pairs == "tps"
+            self.assertEqual(preset.source_warp != configs.NO_WARP, is_still)
+            num_landmarks = presets[0].model.num_landmarks
+            model = dataclasses.replace(
+                preset.model, num_landmarks=num_landmarks
+            )
+            self.assertEqual(model, presets[0].model)
+            self.assertEqual(preset.loss, presets[0].loss)
+            self.assertEqual(preset.train, presets[0].train)
 
     def test_override_replaces_one_field(self):
         old = configs.PRESETS["celeba"]

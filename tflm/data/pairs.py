@@ -1,6 +1,5 @@
 """Training batches: pairs of images of one object in two geometries."""
 
-from collections.abc import Callable
 import logging
 
 import tensorflow as tf
@@ -14,6 +13,7 @@ from tflm.data import warps
 Batch = dict[str, tf.Tensor]
 _log = logging.getLogger(__name__)
 _CACHE_BYTES = 2**30  # Square views are kept in memory if all fit into this.
+_NUM_AZIMUTHS = 18  # Once round an object.
 
 
 def train_batches(
@@ -36,23 +36,15 @@ def train_batches(
         `mask`, float32 `[B, S, S, 1]`: how much each target pixel counts.
 
     Raises:
-        errors.UserError: if video pairs are asked for and the clips have none.
+        errors.UserError: if pairs of frames are asked for that no clip has.
     """
     seed = tf.random.fold_in(
         tf.constant([config.train.seed, 0], tf.int32), first_step
     )
     clips = shards.clips("train", shuffle_seed=config.train.seed + first_step)
     frames = clips.map(lambda clip: clip["frames"])
-    if config.data.pairs == "video":
-        has_pair = _has_pair(config.data)
-        seen = frames.filter(has_pair).take(1)
-        if not list(seen.as_numpy_iterator()):
-            raise errors.UserError(
-                f"no clip of {config.data.dataset} has two frames"
-                f" {config.data.min_gap} to {config.data.max_gap} apart; for"
-                " stills use --set data.pairs=tps"
-            )
-        frames = frames.filter(has_pair)
+    if config.data.pairs != "tps":
+        frames = _with_pairs(frames, config.data)
     size, num_frames = config.model.image_size, shards.num_frames("train")
     if num_frames * size * size * 3 <= _CACHE_BYTES:
         _log.info("decoding %d frames into memory", num_frames)
@@ -85,14 +77,49 @@ def train_batches(
     return batches.prefetch(2)
 
 
-def _gaps_allowed(index: tf.Tensor, config: configs.DataConfig) -> tf.Tensor:
-    """bool `[T, T]`: which two frames of a clip are the right gap apart."""
-    gap = tf.abs(index[:, None] - index[None, :])
+def _with_pairs(
+    clips: tf.data.Dataset, config: configs.DataConfig
+) -> tf.data.Dataset:
+    """Leaves out the clips that have no pair of frames.
+
+    Raises:
+        errors.UserError: if no clip is left.
+    """
+    missing = {"azimuth", "elevation"} - set(clips.element_spec)
+    if config.pairs == "viewpoint" and missing:
+        raise errors.UserError(
+            f"{config.dataset} does not tell {' and '.join(sorted(missing))} of"
+            " its frames; use --set data.pairs=video, or tps"
+        )
+    clips = clips.filter(
+        lambda frames: tf.reduce_any(_gaps_allowed(frames, config))
+    )
+    if not list(clips.take(1).as_numpy_iterator()):
+        what = "viewpoints" if config.pairs == "viewpoint" else "frames"
+        raise errors.UserError(
+            f"no clip of {config.dataset} has two {what} {config.min_gap} to"
+            f" {config.max_gap} apart; for stills use --set data.pairs=tps"
+        )
+    return clips
+
+
+def _gaps_allowed(frames: Batch, config: configs.DataConfig) -> tf.Tensor:
+    """bool `[T, T]`: which two frames of a clip are the right gap apart.
+
+    Two viewpoints are as far apart as their azimuths, the short way round, or
+    as their elevations, whichever is more; both in steps.
+    """
+
+    def distance(name):
+        return tf.abs(frames[name][:, None] - frames[name][None, :])
+
+    if config.pairs == "viewpoint":
+        around = distance("azimuth")
+        around = tf.minimum(around, _NUM_AZIMUTHS - around)
+        gap = tf.maximum(around, distance("elevation"))
+    else:
+        gap = distance("index")
     return (gap >= config.min_gap) & (gap <= config.max_gap)
-
-
-def _has_pair(config: configs.DataConfig) -> Callable[[Batch], tf.Tensor]:
-    return lambda frames: tf.reduce_any(_gaps_allowed(frames["index"], config))
 
 
 def _pair(frames: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
@@ -111,7 +138,7 @@ def _pair(frames: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
         )
         target = view(position)
         return {"source": target, "target": target}
-    pairs = tf.where(_gaps_allowed(frames["index"], config.data))  # [n, 2]
+    pairs = tf.where(_gaps_allowed(frames, config.data))  # [n, 2]
     chosen = tf.random.stateless_uniform(
         [], seed, 0, tf.shape(pairs)[0], dtype=tf.int32
     )

@@ -1,20 +1,29 @@
+import atexit
+import functools
 import itertools
+import pathlib
+import shutil
+import tempfile
 from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 
+from data_prep import build
+from data_prep.smallnorb import make_dummy_data
 from tests import tiny_shards
 from tflm import configs
 from tflm import errors
 from tflm.data import pairs
+from tflm.data import shards as shards_lib
 from tflm.data import stills
 
 VIDEO = configs.override(
     configs.PRESETS["puppets"],
     ["model.image_size=32", "train.batch_size=4", "data.shuffle_buffer=12"],
 )
+TOY_VIEWPOINTS = [(a, e) for e in (0, 1) for a in (0, 1, 17)]
 STILLS = configs.override(
     configs.PRESETS["celeba"],
     [
@@ -42,6 +51,17 @@ def _frames() -> dict[str, np.ndarray]:
         for clip_id, image in zip(batch["clip_id"].numpy(), batch["image"]):
             frames.setdefault(clip_id, []).append(_as_uint8(image.numpy()))
     return {clip_id: np.stack(images) for clip_id, images in frames.items()}
+
+
+@functools.cache
+def _toys() -> shards_lib.Shards:
+    """Two training clips, of a toy from TOY_VIEWPOINTS under two lights."""
+    folder = tempfile.mkdtemp(prefix="toys")
+    atexit.register(shutil.rmtree, folder)
+    raw_dir = pathlib.Path(folder, "raw")
+    make_dummy_data.make(raw_dir)
+    build.build("smallnorb/car", str(raw_dir), folder, {})
+    return shards_lib.open_shards(folder, "smallnorb/car")
 
 
 class PairsTest(parameterized.TestCase, tf.test.TestCase):
@@ -76,6 +96,55 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
                 self.assertLen(places, 1)
                 gaps.add(abs(places[0][1] - places[0][2]))
         self.assertEqual(gaps, set(range(low, high + 1)))
+
+    @parameterized.parameters((1, 1), (2, 2), (1, 2))
+    def test_viewpoint_pairs_are_steps_apart(self, low, high):
+        config = configs.override(
+            VIDEO,
+            [
+                "data.dataset=smallnorb/car",
+                "data.pairs=viewpoint",
+                f"data.min_gap={low}",
+                f"data.max_gap={high}",
+                "train.batch_size=40",
+            ],
+        )
+        shards = _toys()
+        (all_frames,) = stills.stills(config, shards, "train")
+        # Both clips, in the order of their frames.
+        viewpoints = {
+            _as_uint8(image).tobytes(): (clip_id, *viewpoint)
+            for clip_id, image, viewpoint in zip(
+                all_frames["clip_id"].numpy(),
+                all_frames["image"].numpy(),
+                2 * TOY_VIEWPOINTS,
+            )
+        }
+        self.assertLen(viewpoints, 2 * len(TOY_VIEWPOINTS))
+
+        seen = set()
+        batches = pairs.train_batches(config, shards).as_numpy_iterator()
+        for batch in itertools.islice(batches, 10):
+            seen |= {
+                tuple(viewpoints[_as_uint8(i).tobytes()] for i in images)
+                for images in zip(batch["source"], batch["target"])
+            }
+
+        # By hand, per clip: of 6 x 5 pairs, the 8 of azimuths 1 and 17 are two
+        # steps apart; all others are one, for 17 is next to 0.
+        far = {pair for pair in seen if {pair[0][1], pair[1][1]} == {1, 17}}
+        self.assertLen(far, 2 * 8 if high == 2 else 0)
+        self.assertLen(seen - far, 2 * 22 if low == 1 else 0)
+        for source, target in seen:
+            self.assertEqual(source[0], target[0])
+            self.assertNotEqual(source, target)
+
+    def test_viewpoint_pairs_need_viewpoints(self):
+        config = configs.override(VIDEO, ["data.pairs=viewpoint"])
+        with self.assertRaisesRegex(
+            errors.UserError, "puppets does not tell azimuth and elevation"
+        ):
+            pairs.train_batches(config, tiny_shards.puppets())
 
     @parameterized.named_parameters(("video", VIDEO), ("stills", STILLS))
     def test_views_in_memory_change_nothing(self, config):

@@ -1,0 +1,185 @@
+"""AFLW faces with five keypoints, as cropped for the paper; see README.md."""
+
+from collections.abc import Iterator
+import io
+import pathlib
+
+import numpy as np
+import scipy.io
+import tensorflow_datasets as tfds
+
+from data_prep import clip_builder
+from data_prep import clips
+from data_prep import pictures
+
+KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+IMAGES = "output"
+TRAIN, TEST = "aflw_train", "aflw_test"  # What the other files begin with.
+LIST, POINTS = "_images.txt", "_keypoints.mat"  # What they end with.
+VAL_FRACTION = 0.1  # Of the training list: its end.
+URL = "https://github.com/tomasjakab/imm"
+
+
+def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+    """Reads a face; `spec` is path, (height, width), and keypoints."""
+    path, expected_size, keypoints = source.spec
+    try:
+        encoded, size = clips.read_image(path)
+    except clips.RawDataError as error:
+        yield clips.Broken(str(path), str(error))
+        return
+    if size != expected_size:
+        yield clips.Broken(
+            str(path),
+            f"{path} is {size[0]} x {size[1]} pixels (height x width), its"
+            f" keypoints are for {expected_size[0]} x {expected_size[1]}; fetch"
+            " it again, or pass --skip_broken to leave such files out",
+        )
+        return
+    image, scale = pictures.prepare(encoded)
+    keypoints = pictures.shrink_points(keypoints, scale)
+    yield clips.still(source.group, image, keypoints)
+
+
+class Builder(clip_builder.ClipBuilder):
+    """One clip per face."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"the folder that holds {IMAGES}/, {TRAIN}{LIST}, {TRAIN}{POINTS},"
+        f" {TEST}{LIST} and {TEST}{POINTS}: the AFLW download of {URL}"
+    )
+    read = staticmethod(_read)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Faces of AFLW, cropped, with five keypoints.",
+            homepage=URL,
+            features=clips.features(len(KEYPOINTS)),
+            metadata=clips.metadata(
+                keypoint_names=KEYPOINTS,
+                left_right_swaps=[(0, 1), (3, 4)],
+                normalizing_pair=(0, 1),
+                splits={
+                    "train": "train",
+                    "val": "val",
+                    "regression_train": "train",
+                    "regression_test": "test",
+                },
+            ),
+        )
+
+    def sources(
+        self, raw_dir: pathlib.Path
+    ) -> dict[str, list[clip_builder.Source]]:
+        if not (raw_dir / IMAGES).is_dir():
+            raise clips.RawDataError(
+                f"{raw_dir / IMAGES} is missing; give the folder of the AFLW"
+                f" download of {URL}"
+            )
+        train, test = _sources(raw_dir, TRAIN), _sources(raw_dir, TEST)
+        num_val = int(VAL_FRACTION * len(train) + 0.5)
+        return {
+            "train": train[: len(train) - num_val],
+            "val": train[len(train) - num_val :],
+            "test": test,
+        }
+
+
+def _sources(raw_dir: pathlib.Path, part: str) -> list[clip_builder.Source]:
+    """The faces of a list, in its order."""
+    names = _read_names(raw_dir / (part + LIST))
+    keypoints, sizes = _read_keypoints(raw_dir / (part + POINTS), len(names))
+    return [
+        clip_builder.Source(
+            name, 1, (raw_dir / IMAGES / name, tuple(size), points)
+        )
+        for name, size, points in zip(names, sizes.tolist(), keypoints)
+    ]
+
+
+def _read_names(path: pathlib.Path) -> list[str]:
+    """Paths below IMAGES, one a line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise clips.RawDataError(
+            f"{path} is no UTF-8 text; fetch it again from {URL}"
+        ) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    numbers = {}
+    for number, line in enumerate(lines, start=1):
+        name = line.strip()
+        if not name:
+            raise clips.RawDataError(
+                f"{path}, line {number}: must be an image, is empty; remove it"
+            )
+        if name in numbers:
+            raise clips.RawDataError(
+                f"{path}, line {number}: {name} is also in line"
+                f" {numbers[name]}; fetch the file again from {URL}"
+            )
+        numbers[name] = number
+    return list(numbers)
+
+
+def _read_keypoints(
+    path: pathlib.Path, num_images: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads `gt` and `hw`.
+
+    Returns:
+        float `[N, 5, 2]`, (y, x), pixels from 0 at the centre of the first; NaN
+        where missing. The file has this order and origin.
+        int `[N, 2]`: (height, width) of the images, pixels.
+    """
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    try:
+        fields = scipy.io.loadmat(io.BytesIO(encoded))
+    except Exception as error:  # What is damaged fails in many ways.
+        raise clips.RawDataError(
+            f"{path} is no MATLAB 5 file, or damaged ({error}); fetch it again"
+            f" from {URL}"
+        ) from None
+    arrays = []
+    for name, shape in (
+        ("gt", (num_images, len(KEYPOINTS), 2)),
+        ("hw", (num_images, 2)),
+    ):
+        array = fields.get(name)
+        if array is None or array.dtype.kind not in "iuf":
+            raise clips.RawDataError(
+                f"{path} has no field {name!r} of numbers; fetch it again from"
+                f" {URL}"
+            )
+        if array.shape != shape:
+            raise clips.RawDataError(
+                f"{path}: {name} must be {_by(shape)} for the {num_images}"
+                f" images of {path.name.replace(POINTS, LIST)}, got"
+                f" {_by(array.shape)}; fetch both again from {URL}"
+            )
+        if np.isinf(array).any():
+            raise clips.RawDataError(
+                f"{path}: {name} has an infinite value; fetch it again from"
+                f" {URL}"
+            )
+        arrays.append(array.astype(np.float64))
+    keypoints, sizes = arrays
+    return keypoints, sizes.astype(np.int64)
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> clips.RawDataError:
+    return clips.RawDataError(
+        f"{path} cannot be read ({error.strerror}); it comes with the AFLW"
+        f" download of {URL}"
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,177 @@
+"""Where a frame is cropped: nowhere, at a fixed place, or along a track."""
+
+import bisect
+import csv
+import pathlib
+
+import numpy as np
+from PIL import Image
+import scipy.ndimage
+
+from data_prep import clips
+from data_prep import pictures
+from data_prep import videos
+
+BOX_COLUMNS = ("video", "frame", "top", "left", "height", "width")
+NUM_SAMPLES = 60  # Frames that the background is the median of.
+MOTION_SIDE = 160  # Pixels of the longer side where motion is looked for.
+BLUR = 3  # Pixels of that image; a moving thing is larger.
+NUM_DEVIATIONS = 6.0  # Above the still background's noise.
+LEAST_DIFFERENCE = 12.0  # Grey levels; compression alone changes a few.
+LENGTH_PERCENTILE = 95.0  # Of the moving thing, over the sampled frames.
+MARGIN = 1.3  # Side of the crop over that length.
+
+
+class Tracks:
+    """Boxes of some frames of some videos; linear in between.
+
+    Args:
+        path: CSV file with the columns BOX_COLUMNS, whole pixels.
+
+    Raises:
+        RawDataError: if the file is missing or malformed.
+    """
+
+    def __init__(self, path: str):
+        self._path = path
+        self._boxes: dict[str, dict[int, list[float]]] = {}
+        try:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                lines = list(csv.reader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise clips.RawDataError(
+                f"--boxes={path} cannot be read ({error}); give a CSV file"
+            ) from None
+        header = [cell.strip() for cell in lines[0]] if lines else []
+        if header != list(BOX_COLUMNS):
+            raise clips.RawDataError(
+                f"{path}, line 1: columns must be {','.join(BOX_COLUMNS)}; got"
+                f" {','.join(header)!r}"
+            )
+        for number, cells in enumerate(lines[1:], start=2):
+            if cells:
+                self._add(number, [cell.strip() for cell in cells])
+
+    def _add(self, number: int, cells: list[str]) -> None:
+        try:
+            video, frame, *box = cells
+            top, left, height, width = (float(value) for value in box)
+            boxes = self._boxes.setdefault(video, {})
+            if min(height, width) < 1 or int(frame) in boxes:
+                raise ValueError
+            boxes[int(frame)] = [top, left, height, width]
+        except ValueError:
+            raise clips.RawDataError(
+                f"{self._path}, line {number}: {','.join(cells)!r} must be a"
+                " video, a frame that has no other line, and four numbers, the"
+                " last two at least 1; correct or remove the line"
+            ) from None
+
+    def check(self, names: list[str]) -> None:
+        """Raises RawDataError if a line names a video that is not there."""
+        for video in self._boxes:
+            if video not in names:
+                raise clips.RawDataError(
+                    f"{self._path}: there is no video {video!r}; it must be a"
+                    f" path below the raw folder, like {names[0]}"
+                )
+
+    def boxes(self, video: str) -> dict[int, list[float]]:
+        """Maps frame to (top, left, height, width), in order of frames."""
+        return dict(sorted(self._boxes.get(video, {}).items()))
+
+
+def box_of_track(
+    boxes: dict[int, list[float]], frame: int
+) -> pictures.Box | None:
+    """The box of a frame, interpolated; None before the first, after the last.
+
+    Args:
+        boxes: see `Tracks.boxes`.
+        frame: index in the video.
+    """
+    marked = list(boxes)
+    after = bisect.bisect_left(marked, frame)
+    if after == len(marked) or (after == 0 and marked[0] != frame):
+        return None
+    before = max(0, after - 1) if marked[after] != frame else after
+    span = marked[after] - marked[before]
+    share = (frame - marked[before]) / span if span else 0.0
+    first, second = (np.array(boxes[marked[i]]) for i in (before, after))
+    return pictures.Box(*np.rint(first + share * (second - first)).astype(int))
+
+
+class Motion:
+    """Follows the one thing that moves before a camera that does not.
+
+    The background is the median of sampled frames. What differs from it by more
+    than noise, after a blur, is foreground; its largest connected part is the
+    thing. The crop is a square around the part's centre, whose side is the same
+    in all frames: MARGIN times the part's length.
+
+    Args:
+        path: the video.
+
+    Raises:
+        RawDataError: if nothing moves.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        samples = [
+            _small_grey(frame) for frame in videos.samples(path, NUM_SAMPLES)
+        ]
+        self._size = samples[0][1]
+        greys = np.stack([grey for grey, _ in samples])
+        self._background = np.median(greys, axis=0)
+        noise = np.median(np.abs(greys - self._background))
+        # Of a normal distribution, the deviation is 1.48 times the median.
+        self._threshold = max(LEAST_DIFFERENCE, NUM_DEVIATIONS * 1.48 * noise)
+        found = [self._part(grey) for grey in greys]
+        lengths = [part[1] for part in found if part]
+        if not lengths:
+            raise clips.RawDataError(
+                f"{path}: nothing moves before a still background; leave"
+                " --motion_crop out, or give --crop or --boxes"
+            )
+        shrunk = max(self._size) / max(self._background.shape)
+        side = MARGIN * np.percentile(lengths, LENGTH_PERCENTILE) * shrunk
+        self._side = max(1, round(side))
+
+    def box(self, image: np.ndarray) -> pictures.Box | None:
+        """The crop of uint8 `[H, W, 3]`; None where nothing is found.
+
+        Images of another size than the video's frames show nothing known.
+        """
+        grey, size = _small_grey(image)
+        if size != self._size:
+            return None
+        part = self._part(grey)
+        if part is None:
+            return None
+        centre = (part[0] + 0.5) * np.divide(size, grey.shape)
+        top, left = np.rint(centre - self._side / 2.0).astype(int)
+        return pictures.Box(int(top), int(left), self._side, self._side)
+
+    def _part(self, grey: np.ndarray) -> tuple[np.ndarray, float] | None:
+        """Centre (y, x) and length of what moves, pixels of `grey`, if any."""
+        difference = scipy.ndimage.uniform_filter(
+            np.abs(grey - self._background), BLUR
+        )
+        labels, count = scipy.ndimage.label(difference > self._threshold)
+        if not count:
+            return None
+        largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+        points = np.argwhere(labels == largest)
+        if len(points) < 2:
+            return None
+        deviation = np.sqrt(np.linalg.eigvalsh(np.cov(points.T))[-1])
+        # A bar of length 1 has a deviation of 0.29. Of a thin tail this counts
+        # less than its extent would.
+        return points.mean(axis=0), float(deviation * np.sqrt(12.0))
+
+
+def _small_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """float32 grey image of at most MOTION_SIDE; the old (height, width)."""
+    grey = Image.fromarray(image).convert("L")
+    grey.thumbnail((MOTION_SIDE, MOTION_SIDE), Image.Resampling.BOX)
+    return np.asarray(grey, np.float32), image.shape[:2]

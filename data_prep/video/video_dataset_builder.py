@@ -1,0 +1,505 @@
+"""Your own videos, with or without keypoints; see README.md."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+import io
+import math
+import pathlib
+import re
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import annotations
+from data_prep import clip_builder
+from data_prep import clips
+from data_prep import pictures
+from data_prep import videos
+from data_prep.video import crops
+
+SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+MAX_SIDE = 256  # Pixels of a stored frame, unless asked otherwise.
+TEST_FRACTION = 0.2  # With keypoints, unless asked otherwise.
+_BLOCK = 8  # Clips that share a stretch of a video: each has every 8th frame.
+_DEEPLABCUT_FRAME = re.compile(r"(?:.*/)?([^/]+)/img0*(\d+)\.\w+")
+_PLAIN_FRAME = re.compile(r"(.+):(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Which part of a frame is kept.
+
+    Attributes:
+        box: the same of all frames, or None.
+        track: see `crops.Tracks.boxes`; None: there are no tracks.
+        follows: the video whose moving thing is followed, or None.
+        max_side: larger crops are shrunk to it, pixels.
+    """
+
+    box: pictures.Box | None
+    track: dict[int, list[float]] | None
+    follows: pathlib.Path | None
+    max_side: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """A source: frames start, start + stride, ... below end of a video."""
+
+    name: str
+    path: pathlib.Path
+    start: int
+    end: int
+    stride: int
+    view: View
+    num_keypoints: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """A source: annotated frames of a video, or annotated images.
+
+    Attributes:
+        name: of the video, or of what the images are said to show.
+        path: of the video; of images, their folder.
+        points: frame index, or path below that folder, to float `[rows, 2]`,
+            (y, x), pixels.
+        view: see `View`.
+    """
+
+    name: str
+    path: pathlib.Path
+    points: dict[int | str, np.ndarray]
+    view: View
+
+
+def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+    """Reads a `Stretch` or a `Marked`."""
+    spec = source.spec
+    try:
+        cutter = _Cutter(spec.view)
+        if isinstance(spec, Stretch):
+            yield from _read_stretch(spec, cutter)
+        elif spec.path.is_dir():
+            yield from _read_images(spec, cutter)
+        else:
+            yield from _read_frames(spec, cutter)
+    except clips.RawDataError as error:
+        yield clips.Broken(str(spec.path), str(error))
+
+
+def _read_stretch(stretch: Stretch, cutter: "_Cutter") -> Iterator[dict]:
+    missing = np.full([clips.num_rows(stretch.num_keypoints), 2], np.nan)
+    waiting = []
+    for index, image in videos.frames(
+        stretch.path, stretch.start, stretch.end, stretch.stride
+    ):
+        if frame := cutter.frame(image, index, missing):
+            waiting.append(frame)
+        if len(waiting) == _BLOCK * clips.MAX_FRAMES:
+            yield from _clips(stretch.name, waiting)
+            waiting = []
+    yield from _clips(stretch.name, waiting)
+
+
+def _clips(name: str, frames: Sequence[dict]) -> Iterator[dict]:
+    for part in clips.strided(frames):
+        clip_id = f"{name}:{part[0]['index']}"
+        yield {"clip_id": clip_id, "frames": list(part)}
+
+
+def _read_frames(marked: Marked, cutter: "_Cutter") -> Iterator[dict]:
+    for index, image in videos.frames(marked.path, end=max(marked.points) + 1):
+        if index in marked.points:
+            if frame := cutter.frame(image, index, marked.points[index]):
+                yield from _clips(marked.name, [frame])
+
+
+def _read_images(
+    marked: Marked, cutter: "_Cutter"
+) -> Iterator[dict | clips.Broken]:
+    for name, points in marked.points.items():
+        path = marked.path / name
+        try:
+            image = pictures.read_upright(path)
+        except clips.RawDataError as error:
+            yield clips.Broken(str(path), str(error))
+            continue
+        if frame := cutter.frame(image, 0, points):
+            yield {"clip_id": name, "frames": [frame]}
+
+
+class _Cutter:
+    """Crops, shrinks and encodes frames."""
+
+    def __init__(self, view: View):
+        self._view = view
+        self._motion = crops.Motion(view.follows) if view.follows else None
+
+    def frame(
+        self, image: np.ndarray, index: int, points: np.ndarray
+    ) -> dict | None:
+        """A frame of a clip; None if the crop is nowhere in this one.
+
+        Args:
+            image: uint8 `[H, W, 3]`.
+            index: in its video.
+            points: float `[rows, 2]`, (y, x), pixels of `image`.
+        """
+        box = self._view.box
+        if self._motion:
+            box = self._motion.box(image)
+        elif self._view.track is not None:
+            box = crops.box_of_track(self._view.track, index)
+        if box is None and (self._motion or self._view.track is not None):
+            return None
+        if box is not None:
+            image = pictures.crop(image, box)
+            points = pictures.crop_points(points, box)
+        image, scale = pictures.shrink(image, self._view.max_side)
+        points = pictures.shrink_points(points, scale)
+        return {
+            "image": io.BytesIO(pictures.encode_jpeg(image)),
+            "index": index,
+            "keypoints": points.astype(np.float32),
+        }
+
+
+class Builder(clip_builder.ClipBuilder):
+    """Clips of frames of video files.
+
+    Args:
+        stride: every so many-th frame is kept.
+        start: the first frame of every video that is used.
+        end: the frame of every video to stop before; None: its end.
+        crop: "top,left,height,width", pixels: the part of every frame that is
+            kept; None: all of it.
+        boxes: CSV file with a box of some frames, see `crops.Tracks`; or None.
+        motion_crop: whether the crop follows what moves, see `crops.Motion`.
+        max_side: larger crops are shrunk to it, pixels.
+        keypoints: see `annotations.read`; an image is a file below the raw
+            folder, or VIDEO:FRAME, or labeled-data/VIDEO/imgFRAME.png.
+        val_fraction: of the videos, or of each; 0: no split `val`.
+        test_fraction: likewise; None: TEST_FRACTION with keypoints, else 0.
+
+    Raises:
+        RawDataError: if an option has no sense, or a file of theirs cannot be
+            read.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"a folder of your videos ({', '.join(SUFFIXES)}), in sub-folders or"
+        " not"
+    )
+    MAY_SHARE = (
+        frozenset(("train", "annotated_train")),
+        frozenset(("test", "annotated_test")),
+    )
+    read = staticmethod(_read)
+
+    def __init__(
+        self,
+        *,
+        stride: int = 1,
+        start: int = 0,
+        end: int | None = None,
+        crop: str | None = None,
+        boxes: str | None = None,
+        motion_crop: bool = False,
+        max_side: int = MAX_SIDE,
+        keypoints: str | None = None,
+        val_fraction: float = 0.0,
+        test_fraction: float | None = None,
+        **kwargs,
+    ):
+        if stride < 1 or start < 0 or (end is not None and end <= start):
+            raise clips.RawDataError(
+                f"--stride={stride}, --start={start}, --end={end} must be at"
+                " least 1, at least 0, and more than --start"
+            )
+        if sum((crop is not None, boxes is not None, motion_crop)) > 1:
+            raise clips.RawDataError(
+                "--crop, --boxes and --motion_crop: give one of them"
+            )
+        if test_fraction is None:
+            test_fraction = TEST_FRACTION if keypoints else 0.0
+        if min(val_fraction, test_fraction) < 0 or (
+            val_fraction + test_fraction >= 1
+        ):
+            raise clips.RawDataError(
+                f"--val_fraction={val_fraction} and"
+                f" --test_fraction={test_fraction} must not be negative, and"
+                " add up to less than 1"
+            )
+        self._stride, self._start, self._end = stride, start, end
+        self._crop = _parse_box(crop) if crop is not None else None
+        self._tracks = crops.Tracks(boxes) if boxes is not None else None
+        self._follows_motion = motion_crop
+        self._max_side = max_side
+        self._fractions = {"val": val_fraction, "test": test_fraction}
+        self._annotations = annotations.read(keypoints)
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        names = self._annotations.keypoint_names
+        roles = {"train": "train"}
+        if self._fractions["val"]:
+            roles["val"] = "val"
+        if names:
+            roles["regression_train"] = "annotated_train"
+            if self._fractions["test"]:
+                roles["regression_test"] = "annotated_test"
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Videos.",
+            features=clips.features(len(names)),
+            metadata=clips.metadata(
+                keypoint_names=names,
+                left_right_swaps=annotations.left_right_swaps(names),
+                normalizing_pair=annotations.eyes(names),
+                splits=roles,
+            ),
+        )
+
+    def sources(
+        self, raw_dir: pathlib.Path
+    ) -> dict[str, list[clip_builder.Source]]:
+        names = _names(raw_dir, SUFFIXES)
+        if not names:
+            raise clips.RawDataError(
+                f"{raw_dir} holds no video ({', '.join(SUFFIXES)}); give the"
+                " folder of your videos as --raw_dir"
+            )
+        images = _names(raw_dir, IMAGE_SUFFIXES)
+        if self._tracks:
+            self._tracks.check([*names, *images])
+        stretches = self._stretches(raw_dir, names)
+        sources = {
+            split: [self._source(raw_dir, split, *one) for one in parts.items()]
+            for split, parts in stretches.items()
+        }
+        if self._annotations.keypoint_names:
+            sources |= self._marked_sources(raw_dir, images, stretches)
+        return sources
+
+    def _stretches(
+        self, raw_dir: pathlib.Path, names: Sequence[str]
+    ) -> dict[str, dict[str, range]]:
+        """Maps split to video to its frames, without the stride.
+
+        Whole videos are held out if there are enough of them, the last by
+        name; else the last stretch of every video.
+        """
+        shares = {name: part for name, part in self._fractions.items() if part}
+        counts = {
+            split: math.ceil(share * len(names))
+            for split, share in shares.items()
+        }
+        found = {"train": {}, **{split: {} for split in shares}}
+        whole = {name: self._range(raw_dir / name) for name in names}
+        if len(names) > sum(counts.values()):
+            rest = list(names)
+            for split, count in reversed(counts.items()):
+                rest, held_out = rest[:-count], rest[-count:]
+                found[split] = {name: whole[name] for name in held_out}
+            found["train"] = {name: whole[name] for name in rest}
+            return found
+        for name, frames in whole.items():
+            for split, share in reversed(shares.items()):
+                start = len(frames) - round(share * len(whole[name]))
+                if held_out := frames[start:]:
+                    found[split][name] = held_out
+                frames = frames[:start]
+            found["train"][name] = frames
+        return found
+
+    def _range(self, path: pathlib.Path) -> range:
+        """Frames of a video that are used; one of a broken video."""
+        try:
+            count = videos.num_frames(path)
+        except clips.RawDataError:  # It is met again when it is read.
+            return range(self._start, self._start + 1)
+        return range(self._start, min(count, self._end or count))
+
+    def _source(
+        self, raw_dir: pathlib.Path, split: str, name: str, frames: range
+    ) -> clip_builder.Source:
+        return clip_builder.Source(
+            f"{name}, frame {frames.start}",
+            len(frames[:: self._stride]),
+            Stretch(
+                name,
+                raw_dir / name,
+                frames.start,
+                frames.stop,
+                self._stride,
+                self._view(raw_dir, name),
+                len(self._annotations.keypoint_names),
+            ),
+        )
+
+    def _view(self, raw_dir: pathlib.Path, name: str) -> View:
+        return View(
+            self._crop,
+            self._tracks.boxes(name) if self._tracks else None,
+            raw_dir / name if self._follows_motion else None,
+            self._max_side,
+        )
+
+    def _marked_sources(
+        self,
+        raw_dir: pathlib.Path,
+        images: Sequence[str],
+        stretches: dict[str, dict[str, range]],
+    ) -> dict[str, list[clip_builder.Source]]:
+        """Sources of annotated_train and, if there is a test, annotated_test.
+
+        An annotated frame goes where its stretch of the video goes, and an
+        image of a folder named like a video where all of that video goes. Other
+        images are cut in two, in the order of their names.
+        """
+        videos_of = {
+            name: [split for split in stretches if name in stretches[split]]
+            for name in sorted(set().union(*stretches.values()))
+        }
+        frames = _frames_of(self._annotations.names(), list(videos_of), images)
+        found = self._annotations.check([*images, *frames], raw_dir)
+        # Split -> video and kind -> what Marked.points has.
+        marked = {s: {} for s in ("train", "test") if s in stretches}
+        unplaced = []
+        for name in sorted(filter(found.has, found.names())):
+            if name in frames:
+                video, index = frames[name]
+                for split in videos_of[video]:
+                    if index in stretches[split][video] and split in marked:
+                        part = marked[split].setdefault((video, True), {})
+                        part[index] = found.points(name)
+                continue
+            video = _video_of_folder(name, videos_of)
+            if len(videos_of.get(video, ())) != 1:
+                unplaced.append(name)
+                continue
+            (split,) = videos_of[video]
+            if split in marked:
+                part = marked[split].setdefault((video, False), {})
+                part[name] = found.points(name)
+        num_test = math.ceil(self._fractions["test"] * len(unplaced))
+        for number, name in enumerate(unplaced):
+            split = "train" if number < len(unplaced) - num_test else "test"
+            video = _video_of_folder(name, videos_of) or next(iter(videos_of))
+            part = marked[split].setdefault((video, False), {})
+            part[name] = found.points(name)
+        return {
+            f"annotated_{split}": [
+                source
+                for (video, is_frames), points in parts.items()
+                for source in (
+                    [self._frames_source(raw_dir, split, video, points)]
+                    if is_frames
+                    else self._images_sources(raw_dir, split, video, points)
+                )
+            ]
+            for split, parts in marked.items()
+        }
+
+    def _frames_source(
+        self,
+        raw_dir: pathlib.Path,
+        split: str,
+        video: str,
+        points: dict[int, np.ndarray],
+    ) -> clip_builder.Source:
+        marked = Marked(
+            video, raw_dir / video, points, self._view(raw_dir, video)
+        )
+        return clip_builder.Source(
+            f"annotated {split} frames of {video}", len(points), marked
+        )
+
+    def _images_sources(
+        self,
+        raw_dir: pathlib.Path,
+        split: str,
+        video: str,
+        points: dict[str, np.ndarray],
+    ) -> list[clip_builder.Source]:
+        """One source, or one per image if each has a box of its own."""
+        if self._tracks is None:
+            view = self._view(raw_dir, video)
+            marked = Marked(video, raw_dir, points, view)
+            group = f"annotated {split} images of {video}"
+            return [clip_builder.Source(group, len(points), marked)]
+        return [
+            clip_builder.Source(
+                name,
+                1,
+                Marked(name, raw_dir, {name: one}, self._view(raw_dir, name)),
+            )
+            for name, one in points.items()
+        ]
+
+
+def _parse_box(text: str) -> pictures.Box:
+    try:
+        top, left, height, width = (int(part) for part in text.split(","))
+        if min(height, width) < 1:
+            raise ValueError
+    except ValueError:
+        raise clips.RawDataError(
+            f"--crop={text} must be top,left,height,width in whole pixels, the"
+            " last two at least 1"
+        ) from None
+    return pictures.Box(top, left, height, width)
+
+
+def _names(raw_dir: pathlib.Path, suffixes: Sequence[str]) -> list[str]:
+    """Paths below `raw_dir`, with forward slashes, sorted; no hidden ones."""
+    paths = (path.relative_to(raw_dir) for path in raw_dir.rglob("*"))
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if path.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in path.parts)
+    )
+
+
+def _frames_of(
+    annotated: Sequence[str], names: Sequence[str], images: Sequence[str]
+) -> dict[str, tuple[str, int]]:
+    """Maps what is annotated to a video and a frame, unless it is an image.
+
+    Args:
+        annotated: names of the annotations.
+        names: of the videos.
+        images: paths of image files.
+    """
+    files = {pathlib.PurePosixPath(image).name for image in images}
+    found = {}
+    for name in annotated:
+        if pathlib.PurePosixPath(name).name in files:
+            continue
+        match = _PLAIN_FRAME.fullmatch(name) or _DEEPLABCUT_FRAME.fullmatch(
+            name
+        )
+        if not match:
+            continue
+        fitting = [
+            video
+            for video in names
+            if match[1] in (video, pathlib.PurePosixPath(video).stem)
+            or video.endswith(f"/{match[1]}")
+        ]
+        if len(fitting) == 1:
+            found[name] = (fitting[0], int(match[2]))
+    return found
+
+
+def _video_of_folder(image: str, names: Sequence[str]) -> str | None:
+    """The only video named like the folder of an image, if there is one."""
+    folder = pathlib.PurePosixPath(image).parent.name
+    fitting = [v for v in names if pathlib.PurePosixPath(v).stem == folder]
+    return fitting[0] if len(fitting) == 1 else None

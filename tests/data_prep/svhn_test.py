@@ -1,0 +1,230 @@
+import gzip
+import pathlib
+import shutil
+import tarfile
+import tempfile
+
+from absl.testing import parameterized
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_prep import build
+from data_prep import clips
+from data_prep.svhn import make_dummy_data
+from data_prep.svhn import svhn_dataset_builder
+
+DUMMY_DATA = pathlib.Path(svhn_dataset_builder.__file__).parent / "dummy_data"
+BOXES = "digitStruct.mat"
+
+
+class SvhnBuilderTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = svhn_dataset_builder.Builder
+    # Of 7 numbers of the archive train 2 are val, 1 other has a single digit.
+    SPLITS = {"train": 4, "val": 2, "test": 3}
+
+
+class SvhnTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.root = pathlib.Path(
+            self.enter_context(tempfile.TemporaryDirectory())
+        )
+        self.raw_dir = self.root / "raw"
+        shutil.copytree(DUMMY_DATA, self.raw_dir)
+
+    def _build(self, skip_broken=False, **options) -> build.Built:
+        return build.build(
+            "svhn",
+            str(self.raw_dir),
+            str(self.root / "data"),
+            options,
+            skip_broken=skip_broken,
+        )
+
+    def _read(self, split: str, **options) -> dict[str, dict]:
+        """Maps clip id to the clip's frames."""
+        builder = tfds.builder_from_directory(self._build(**options).path)
+        return {
+            clip["clip_id"].decode(): clip["frames"]
+            for clip in tfds.as_numpy(builder.as_dataset(split))
+        }
+
+    def _unpack(self, archive: str) -> pathlib.Path:
+        """Replaces an archive by its folder."""
+        path = self.raw_dir / f"{archive}.tar.gz"
+        with tarfile.open(path) as packed:
+            packed.extractall(self.raw_dir, filter="data")
+        path.unlink()
+        return self.raw_dir / archive
+
+    def _repack(self, archive: str, **changes: bytes | None) -> None:
+        """Changes files of an archive, or leaves them out."""
+        folder = self._unpack(archive)
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        shutil.rmtree(folder)
+        files.update(changes)
+        make_dummy_data.write_archive(
+            self.raw_dir / f"{archive}.tar.gz",
+            archive,
+            {name: content for name, content in files.items() if content},
+        )
+
+    def test_the_dot_is_where_the_squared_and_resized_box_has_it(self):
+        side = svhn_dataset_builder.SIDE
+        width, height = make_dummy_data.DIGIT_SIZE
+        x, y = make_dummy_data.DOT_XY
+        # By hand: 12 x 20 pixels grow to 20 x 20, 4 more on the left; and then
+        # by 64 / 20, about the pixels' edges.
+        self.assertEqual((width, height), (12, 20))
+        expected = (np.array([y, x + 4]) + 0.5) * 64 / 20 - 0.5
+
+        for clip_id, frames in self._read("test").items():
+            self.assertEqual(frames["image"].shape[1:], (side, side, 3))
+            for image in frames["image"]:
+                rows, columns = np.nonzero(image.min(axis=-1) > 215)
+                np.testing.assert_allclose(
+                    (rows.mean(), columns.mean()),
+                    expected,
+                    atol=0.6,
+                    err_msg=clip_id,
+                )
+
+    def test_the_box_beyond_the_image_repeats_its_border(self):
+        # The first box starts 3 pixels from the left, and grows by 4 there.
+        image = self._read("test")["test/1.png"]["image"][0].astype(int)
+        self.assertLess(np.abs(image[:, 0] - image[:, 4]).max(), 12)
+
+    def test_digits_are_labelled_in_the_order_of_the_number(self):
+        digits = {
+            name: frames["digit"].tolist()
+            for name, frames in self._read("test").items()
+        }
+        self.assertEqual(
+            digits,
+            {
+                "test/1.png": [2, 0],  # The file has 10 for '0'.
+                "test/2.png": [4],
+                "test/3.png": [1, 9, 8],
+            },
+        )
+        frames = self._read("test")["test/3.png"]
+        np.testing.assert_array_equal(frames["index"], [0, 1, 2])
+
+    def test_numbers_of_a_single_digit_are_not_trained_on(self):
+        train = ["train/1.png", "train/3.png", "train/4.png", "train/5.png"]
+        self.assertCountEqual(self._read("train"), train)
+        self.assertCountEqual(
+            self._read("val"), ["train/14.png", "train/47.png"]
+        )
+
+    def test_extra_is_trained_on_if_asked_for(self):
+        self.assertCountEqual(
+            [name for name in self._read("train", extra=True) if "ex" in name],
+            ["extra/1.png", "extra/3.png"],
+        )
+
+    def test_a_tenth_of_the_numbers_is_for_validation(self):
+        names = [f"{number}.png" for number in range(1, 33_403)]
+        num_val = sum(map(svhn_dataset_builder.is_val, names))
+        self.assertAlmostEqual(num_val / len(names), 0.1, delta=0.001)
+
+    def test_unpacked_folders_give_the_same(self):
+        packed = self._read("train")
+        shutil.rmtree(self.root / "data")
+        self._unpack("train")
+        unpacked = self._read("train")
+
+        self.assertCountEqual(packed, unpacked)
+        for name, frames in packed.items():
+            np.testing.assert_array_equal(
+                frames["image"], unpacked[name]["image"]
+            )
+
+    @parameterized.parameters(True, False)
+    def test_an_absent_image_is_named_or_skipped(self, is_packed):
+        if is_packed:
+            self._repack("train", **{"3.png": None})
+        else:
+            (self._unpack("train") / "3.png").unlink()
+        with self.assertRaisesRegex(clips.RawDataError, "^3.png .*missing in"):
+            self._build()
+
+        built = self._build(skip_broken=True)
+
+        self.assertLen(built.skipped, 1)
+        self.assertEqual(built.num_clips["train"], 3)
+
+    def test_an_image_that_does_not_decode_is_named(self):
+        self._repack("train", **{"3.png": b"\x89PNG, or so"})
+        with self.assertRaisesRegex(
+            clips.RawDataError, "^3.png .*train.tar.gz does not decode"
+        ):
+            self._build()
+
+    @parameterized.parameters(([BOXES, "1.png"],), (["1.png", BOXES],))
+    def test_a_truncated_archive_is_named(self, order):
+        folder = self._unpack("train")
+        # Noise: what is cut off is not just the padding.
+        noise = np.random.default_rng(0).bytes(100_000)
+        files = {name: (folder / name).read_bytes() for name in order}
+        files["1.png"] += noise
+        shutil.rmtree(folder)
+        path = self.raw_dir / "train.tar.gz"
+        make_dummy_data.write_archive(path, "train", files)
+        path.write_bytes(path.read_bytes()[:50_000])
+
+        with self.assertRaisesRegex(
+            clips.RawDataError, "train.tar.gz is cut short"
+        ):
+            self._build()
+        self.assertFalse((self.root / "data").exists())
+
+    def test_an_archive_without_boxes_is_named(self):
+        self._repack("test", **{BOXES: None})
+        with self.assertRaisesRegex(
+            clips.RawDataError, "test.tar.gz holds no digitStruct.mat"
+        ):
+            self._build()
+
+    def test_what_is_no_archive_is_named(self):
+        (self.raw_dir / "test.tar.gz").write_bytes(gzip.compress(b"house"))
+        with self.assertRaisesRegex(
+            clips.RawDataError, "test.tar.gz is cut short, or no"
+        ):
+            self._build()
+
+    def test_a_missing_archive_is_named(self):
+        (self.raw_dir / "test.tar.gz").unlink()
+        with self.assertRaisesRegex(
+            clips.RawDataError, "test.tar.gz is missing"
+        ):
+            self._build()
+
+    @parameterized.parameters(
+        (b"MATLAB 5.0", "no readable file"),
+        (make_dummy_data.digit_struct({"1.png": [(9, 0, 1, 1, 9)]}), "1 to 10"),
+        (make_dummy_data.digit_struct({"1.png": [(0, 1, 1, 1, 9)]}), "a pixel"),
+        (
+            make_dummy_data.digit_struct({"../1.png": [(9, 1, 1, 1, 9)]}),
+            "plain file name",
+        ),
+    )
+    def test_a_broken_file_of_boxes_is_named(self, content, message):
+        self._repack("train", **{BOXES: content})
+        with self.assertRaisesRegex(clips.RawDataError, message) as caught:
+            self._build()
+        self.assertNotIn("\n", str(caught.exception))
+
+    def test_a_missing_field_is_named(self):
+        path = self._unpack("train") / BOXES
+        content = path.read_bytes()
+        self.assertIn(b"height", content)
+        path.write_bytes(content.replace(b"height", b"HEIGHT"))
+        with self.assertRaisesRegex(
+            clips.RawDataError, "train/digitStruct.mat.*height"
+        ):
+            self._build()
+
+
+if __name__ == "__main__":
+    tfds.testing.test_main()
