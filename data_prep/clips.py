@@ -13,9 +13,10 @@ import pathlib
 
 import numpy as np
 from PIL import Image
+from PIL import UnidentifiedImageError
 import tensorflow_datasets as tfds
 
-MAX_FRAMES = 64  # Of a clip; it is read from disk as a whole.
+MAX_FRAMES = 32  # Of a clip; it is read from disk as a whole.
 
 
 class RawDataError(ValueError):
@@ -149,7 +150,10 @@ def read_image(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
         ValueError,
         Image.DecompressionBombError,
     ) as error:
+        # Pillow names an object of ours, where it should name the file.
+        is_none = isinstance(error, UnidentifiedImageError)
+        why = "it is no image" if is_none else error
         raise RawDataError(
-            f"{path} does not decode ({error}); replace it, or pass"
+            f"{path} does not decode ({why}); replace it, or pass"
             " --skip_broken to leave such files out"
         ) from None

@@ -11,9 +11,11 @@ import tensorflow_datasets as tfds
 from data_prep import annotations
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import held_out
 from data_prep import pictures
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
+TEST_FRACTION = 0.1  # With keypoints, unless asked otherwise.
 
 
 def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
@@ -33,7 +35,8 @@ class Builder(clip_builder.ClipBuilder):
 
     Args:
         val_fraction: share of the images in split `val`; 0: no such split.
-        test_fraction: share of the images in split `test`; 0: no such split.
+        test_fraction: share of the images in split `test`; 0: no such split;
+            None: TEST_FRACTION with keypoints, else 0.
         keypoints: file that `annotations.read` reads, or None.
 
     Raises:
@@ -57,32 +60,18 @@ class Builder(clip_builder.ClipBuilder):
         self,
         *,
         val_fraction: float = 0.0,
-        test_fraction: float = 0.0,
+        test_fraction: float | None = None,
         keypoints: str | None = None,
         **kwargs,
     ):
-        if min(val_fraction, test_fraction) < 0 or (
-            val_fraction + test_fraction >= 1
-        ):
-            raise clips.RawDataError(
-                f"--val_fraction={val_fraction} and"
-                f" --test_fraction={test_fraction} must not be negative, and"
-                " add up to less than 1"
-            )
-        self._val_fraction = val_fraction
-        self._test_fraction = test_fraction
         self._annotations = annotations.read(keypoints)
+        self._fractions = held_out.fractions(
+            val_fraction, test_fraction, self._annotations, TEST_FRACTION
+        )
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         names = self._annotations.keypoint_names
-        roles = {"train": "train"}
-        if self._val_fraction:
-            roles["val"] = "val"
-        if names:
-            roles["regression_train"] = "annotated_train"
-            if self._test_fraction:
-                roles["regression_test"] = "annotated_test"
         return tfds.core.DatasetInfo(
             builder=self,
             description="A folder of images.",
@@ -91,7 +80,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=names,
                 left_right_swaps=annotations.left_right_swaps(names),
                 normalizing_pair=annotations.eyes(names),
-                splits=roles,
+                splits=held_out.roles(self._fractions, self._annotations),
             ),
         )
 
@@ -119,9 +108,9 @@ class Builder(clip_builder.ClipBuilder):
         positions = {name: position(name) for name in names}
         splits = {"train": [], "val": [], "test": []}
         for name, place in positions.items():
-            if place < self._val_fraction:
+            if place < self._fractions["val"]:
                 splits["val"].append(name)
-            elif place >= 1.0 - self._test_fraction:
+            elif place >= 1.0 - self._fractions["test"]:
                 splits["test"].append(name)
             else:
                 splits["train"].append(name)
@@ -130,9 +119,9 @@ class Builder(clip_builder.ClipBuilder):
                 splits[f"annotated_{split}"] = [
                     name for name in splits[split] if annotated.has(name)
                 ]
-        if not self._val_fraction:
+        if not self._fractions["val"]:
             del splits["val"]
-        if not self._test_fraction:
+        if not self._fractions["test"]:
             del splits["test"]
             splits.pop("annotated_test", None)
         for split, part in splits.items():

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from data_prep import annotations
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import held_out
 from data_prep import pictures
 from data_prep import videos
 from data_prep.video import crops
@@ -225,34 +226,19 @@ class Builder(clip_builder.ClipBuilder):
             raise clips.RawDataError(
                 "--crop, --boxes and --motion_crop: give one of them"
             )
-        if test_fraction is None:
-            test_fraction = TEST_FRACTION if keypoints else 0.0
-        if min(val_fraction, test_fraction) < 0 or (
-            val_fraction + test_fraction >= 1
-        ):
-            raise clips.RawDataError(
-                f"--val_fraction={val_fraction} and"
-                f" --test_fraction={test_fraction} must not be negative, and"
-                " add up to less than 1"
-            )
         self._stride, self._start, self._end = stride, start, end
         self._crop = _parse_box(crop) if crop is not None else None
         self._tracks = crops.Tracks(boxes) if boxes is not None else None
         self._follows_motion = motion_crop
         self._max_side = max_side
-        self._fractions = {"val": val_fraction, "test": test_fraction}
         self._annotations = annotations.read(keypoints)
+        self._fractions = held_out.fractions(
+            val_fraction, test_fraction, self._annotations, TEST_FRACTION
+        )
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         names = self._annotations.keypoint_names
-        roles = {"train": "train"}
-        if self._fractions["val"]:
-            roles["val"] = "val"
-        if names:
-            roles["regression_train"] = "annotated_train"
-            if self._fractions["test"]:
-                roles["regression_test"] = "annotated_test"
         return tfds.core.DatasetInfo(
             builder=self,
             description="Videos.",
@@ -261,7 +247,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=names,
                 left_right_swaps=annotations.left_right_swaps(names),
                 normalizing_pair=annotations.eyes(names),
-                splits=roles,
+                splits=held_out.roles(self._fractions, self._annotations),
             ),
         )
 
@@ -279,7 +265,11 @@ class Builder(clip_builder.ClipBuilder):
             self._tracks.check([*names, *images])
         stretches = self._stretches(raw_dir, names)
         sources = {
-            split: [self._source(raw_dir, split, *one) for one in parts.items()]
+            split: [
+                self._source(raw_dir, name, frames)
+                for name, frames in parts.items()
+                if frames
+            ]
             for split, parts in stretches.items()
         }
         if self._annotations.keypoint_names:
@@ -304,15 +294,14 @@ class Builder(clip_builder.ClipBuilder):
         if len(names) > sum(counts.values()):
             rest = list(names)
             for split, count in reversed(counts.items()):
-                rest, held_out = rest[:-count], rest[-count:]
-                found[split] = {name: whole[name] for name in held_out}
+                rest, last = rest[:-count], rest[-count:]
+                found[split] = {name: whole[name] for name in last}
             found["train"] = {name: whole[name] for name in rest}
             return found
         for name, frames in whole.items():
             for split, share in reversed(shares.items()):
                 start = len(frames) - round(share * len(whole[name]))
-                if held_out := frames[start:]:
-                    found[split][name] = held_out
+                found[split][name] = frames[start:]
                 frames = frames[:start]
             found["train"][name] = frames
         return found
@@ -326,7 +315,7 @@ class Builder(clip_builder.ClipBuilder):
         return range(self._start, min(count, self._end or count))
 
     def _source(
-        self, raw_dir: pathlib.Path, split: str, name: str, frames: range
+        self, raw_dir: pathlib.Path, name: str, frames: range
     ) -> clip_builder.Source:
         return clip_builder.Source(
             f"{name}, frame {frames.start}",

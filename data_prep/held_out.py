@@ -1,0 +1,52 @@
+"""How much of a user's own data is held out, and what for."""
+
+from data_prep import annotations
+from data_prep import clips
+
+
+def fractions(
+    val_fraction: float,
+    test_fraction: float | None,
+    annotated: annotations.Annotations,
+    default: float,
+) -> dict[str, float]:
+    """Checks the shares of the data that are in the splits val and test.
+
+    Args:
+        val_fraction: 0: no such split.
+        test_fraction: 0: no such split; None: `default` with keypoints, else 0.
+        annotated: the keypoints.
+        default: see `test_fraction`.
+
+    Raises:
+        RawDataError: if one is negative, or nothing is left to train on.
+    """
+    if test_fraction is None:
+        test_fraction = default if annotated.keypoint_names else 0.0
+    if min(val_fraction, test_fraction) < 0 or (
+        val_fraction + test_fraction >= 1
+    ):
+        raise clips.RawDataError(
+            f"--val_fraction={val_fraction} and --test_fraction={test_fraction}"
+            " must not be negative, and add up to less than 1"
+        )
+    return {"val": val_fraction, "test": test_fraction}
+
+
+def roles(
+    shares: dict[str, float], annotated: annotations.Annotations
+) -> dict[str, str]:
+    """The split of each role; see `clips.metadata`.
+
+    Args:
+        shares: see `fractions`.
+        annotated: the keypoints.
+    """
+    found = {"train": "train"}
+    if shares["val"]:
+        found["val"] = "val"
+    if annotated.keypoint_names:
+        found["regression_train"] = "annotated_train"
+        if shares["test"]:
+            found["regression_test"] = "annotated_test"
+    return found

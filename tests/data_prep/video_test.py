@@ -1,0 +1,260 @@
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+from PIL import Image
+import tensorflow_datasets as tfds
+
+from data_prep import build
+from data_prep import clips
+from data_prep import pictures
+from data_prep.video import crops
+from data_prep.video import make_dummy_data
+from data_prep.video import video_dataset_builder
+
+DUMMY_DATA = pathlib.Path(make_dummy_data.__file__).parent / "dummy_data"
+
+
+class VideoBuilderTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = video_dataset_builder.Builder
+    SPLITS = {"train": 3}  # 40 frames make two clips, 12 make one.
+
+
+def _centre_of_red(image: np.ndarray) -> np.ndarray:
+    """(y, x) of the red square's centre."""
+    red, green, _ = np.moveaxis(image.astype(int), -1, 0)
+    return np.argwhere(red - green > 100).mean(axis=0)
+
+
+class VideoTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.root = pathlib.Path(
+            self.enter_context(tempfile.TemporaryDirectory())
+        )
+        self.raw_dir = self.root / "raw"
+        shutil.copytree(DUMMY_DATA, self.raw_dir)
+        self.keypoints = str(self.raw_dir / "annotations.csv")
+        self.boxes = str(self.raw_dir / "boxes.csv")
+
+    def _build(self, skip_broken=False, **options) -> build.Built:
+        return build.build(
+            "video",
+            str(self.raw_dir),
+            str(self.root / "data"),
+            options,
+            skip_broken=skip_broken,
+        )
+
+    def _clips(self, split: str, **options) -> list[dict]:
+        builder = tfds.builder_from_directory(self._build(**options).path)
+        return list(tfds.as_numpy(builder.as_dataset(split)))
+
+    def _frames(self, split: str, **options) -> dict[str, list[int]]:
+        """Maps video to the indices of its frames in `split`."""
+        found = {}
+        for clip in self._clips(split, **options):
+            video = clip["clip_id"].decode().rpartition(":")[0]
+            indices = clip["frames"]["index"].tolist()
+            found[video] = sorted(found.get(video, []) + indices)
+        return found
+
+    @parameterized.named_parameters(
+        ("whole_frame", {}, (48, 64)),
+        ("fixed", {"crop": "4,0,40,60"}, (40, 60)),
+        ("beyond_the_frame", {"crop": "-8,-8,64,80"}, (64, 80)),
+        ("tracked", {"boxes": "boxes"}, (24, 24)),
+        ("shrunk", {"max_side": 32}, (24, 32)),
+    )
+    def test_keypoints_are_where_the_square_is(self, options, size):
+        options = dict(options, keypoints=self.keypoints, test_fraction=0.0)
+        if "boxes" in options:
+            options["boxes"] = self.boxes
+        found = self._clips("annotated_train", **options)
+
+        self.assertLen(found, 6)
+        for clip in found:
+            (image,), (points,) = (
+                clip["frames"][name] for name in ("image", "keypoints")
+            )
+            self.assertEqual(image.shape[:2], size)
+            self.assertEqual(points.shape, (1, 2))
+            np.testing.assert_allclose(
+                points[0], _centre_of_red(image), atol=0.6
+            )
+
+    def _leave_only_a(self) -> None:
+        shutil.rmtree(self.raw_dir / "more")
+        path = pathlib.Path(self.keypoints)
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line for line in lines if "avi" not in line))
+
+    def test_motion_is_followed(self):
+        self._leave_only_a()  # In the other the square hardly moves.
+        found = self._clips(
+            "annotated_train",
+            keypoints=self.keypoints,
+            test_fraction=0.0,
+            motion_crop=True,
+        )
+
+        self.assertLen(found, 4)
+        for clip in found:
+            (image,), (points,) = (
+                clip["frames"][name] for name in ("image", "keypoints")
+            )
+            side, width, _ = image.shape
+            self.assertEqual(side, width)
+            self.assertBetween(side, 9, 3 * make_dummy_data.SQUARE)
+            np.testing.assert_allclose(points[0], (side - 1) / 2, atol=1.5)
+            np.testing.assert_allclose(
+                points[0], _centre_of_red(image), atol=0.6
+            )
+
+    def test_every_frame_is_in_a_clip_once(self):
+        self.assertEqual(
+            self._frames("train"),
+            {"a.mp4": list(range(40)), "more/b.avi": list(range(12))},
+        )
+
+    def test_stride_start_and_end(self):
+        self.assertEqual(
+            self._frames("train", stride=4, start=3, end=20),
+            {"a.mp4": [3, 7, 11, 15, 19], "more/b.avi": [3, 7, 11]},
+        )
+
+    def test_videos_are_held_out_whole_if_there_are_enough(self):
+        options = {"test_fraction": 0.5, "keypoints": self.keypoints}
+        self.assertEqual(
+            self._frames("train", **options), {"a.mp4": list(range(40))}
+        )
+        self.assertEqual(
+            self._frames("annotated_test", **options), {"more/b.avi": [2, 11]}
+        )
+
+    def test_else_the_last_part_of_each_is_held_out(self):
+        self._leave_only_a()
+        options = {
+            "val_fraction": 0.25,
+            "test_fraction": 0.5,
+            "keypoints": self.keypoints,
+        }
+        for split, expected in (
+            ("train", range(10)),
+            ("val", range(10, 20)),
+            ("test", range(20, 40)),
+            ("annotated_train", [0]),
+            ("annotated_test", [20, 39]),
+        ):
+            with self.subTest(split):
+                self.assertEqual(
+                    self._frames(split, **options), {"a.mp4": list(expected)}
+                )
+
+    def test_a_frame_outside_its_track_is_left_out(self):
+        frames = self._frames("train", boxes=self.boxes)
+        self.assertEqual(frames["more/b.avi"], list(range(2, 12)))
+
+    def _label_images(self, *names: str) -> None:
+        """Writes frame 10 of a.mp4 as images, annotated as DeepLabCut does."""
+        lines = ["scorer,me,me", "bodyparts,square,square", "coords,x,y"]
+        for name in names:
+            path = self.raw_dir / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(make_dummy_data.draw(10)).save(path)
+            x, y = make_dummy_data.column(10), make_dummy_data.ROW
+            lines.append(f"labeled-data/{name},{x},{y}")
+        pathlib.Path(self.keypoints).write_text("\n".join(lines))
+
+    def test_annotated_images_are_cut_like_frames(self):
+        names = [f"a/img{number:03d}.png" for number in (7, 3, 1, 5, 9)]
+        self._label_images(*names)
+        shutil.rmtree(self.raw_dir / "more")
+        options = {"keypoints": self.keypoints, "motion_crop": True}
+
+        train = self._clips("annotated_train", **options)
+        test = self._clips("annotated_test", **options)
+
+        ids = [clip["clip_id"].decode() for clip in test]
+        self.assertEqual(ids, ["a/img009.png"])  # A fifth, the last.
+        self.assertLen(train, 4)
+        for clip in (*train, *test):
+            (image,), (points,) = (
+                clip["frames"][name] for name in ("image", "keypoints")
+            )
+            self.assertLess(image.shape[0], 3 * make_dummy_data.SQUARE)
+            np.testing.assert_allclose(
+                points[0], _centre_of_red(image), atol=0.6
+            )
+
+    def test_deeplabcut_names_mean_frames_if_there_are_no_images(self):
+        self._label_images("a/img0010.png")
+        shutil.rmtree(self.raw_dir / "a")
+        found = self._frames(
+            "annotated_train", keypoints=self.keypoints, test_fraction=0.0
+        )
+        self.assertEqual(found, {"a.mp4": [10]})
+
+    def test_a_broken_video_is_named_or_skipped(self):
+        (self.raw_dir / "more/b.avi").write_text("Not a video.")
+        with self.assertRaisesRegex(clips.RawDataError, "more/b.avi does not"):
+            self._build()
+
+        built = self._build(skip_broken=True)
+
+        self.assertLen(built.skipped, 1)
+        self.assertEqual(built.num_frames, {"train": 40})
+
+    @parameterized.parameters(
+        ({"stride": 0}, "--stride=0"),
+        ({"crop": "1,2,3"}, "--crop=1,2,3 must be top,left,height,width"),
+        ({"crop": "0,0,8,8", "motion_crop": True}, "give one of them"),
+        ({"boxes": "no.csv"}, "--boxes=no.csv cannot be read"),
+        ({"start": 100}, "nothing in .* falls into split train"),
+        ({"test_fraction": 1.0}, "--test_fraction=1.0 must not"),
+    )
+    def test_bad_options(self, options, words):
+        with self.assertRaisesRegex(clips.RawDataError, words):
+            self._build(**options)
+
+    @parameterized.parameters(
+        ("video,frame", "line 1: columns must be video,frame,top,"),
+        ("c.mp4,0,1,1,9,9", "there is no video 'c.mp4'"),
+        ("a.mp4,0,1,1,9", "line 8: 'a.mp4,0,1,1,9' must be"),
+        ("a.mp4,0,1,1,9,9", "line 8: .* a frame that has no other line"),
+    )
+    def test_bad_boxes(self, line, words):
+        path = pathlib.Path(self.boxes)
+        lines = path.read_text().splitlines()
+        is_header = line.startswith("video")
+        path.write_text("\n".join([line] if is_header else [*lines, line]))
+        with self.assertRaisesRegex(clips.RawDataError, words):
+            self._build(boxes=self.boxes)
+
+
+class CropsTest(absltest.TestCase):
+    def test_boxes_between_two_rows_are_interpolated(self):
+        boxes = {10: [0.0, 8.0, 20.0, 30.0], 14: [4.0, 0.0, 20.0, 40.0]}
+
+        self.assertEqual(
+            crops.box_of_track(boxes, 11), pictures.Box(1, 6, 20, 32)
+        )
+        self.assertEqual(
+            crops.box_of_track(boxes, 14), pictures.Box(4, 0, 20, 40)
+        )
+        self.assertIsNone(crops.box_of_track(boxes, 9))
+        self.assertIsNone(crops.box_of_track(boxes, 15))
+
+    def test_a_still_scene_has_no_motion(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "still.mp4")
+            make_dummy_data.write(path, 10, lambda _: make_dummy_data.draw(3))
+            with self.assertRaisesRegex(clips.RawDataError, "nothing moves"):
+                crops.Motion(path)
+
+
+if __name__ == "__main__":
+    tfds.testing.test_main()
