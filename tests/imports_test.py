@@ -73,6 +73,19 @@ class ImportsTest(absltest.TestCase):
         ]
         self.assertEqual(users, ["tflm/data/warps.py"])
 
+    def test_what_needs_beam_and_ffmpeg_is_in_one_place(self):
+        for package, user in (
+            ("apache_beam", "data_prep/beam_pipeline.py"),
+            ("av", "data_prep/videos.py"),
+        ):
+            users = [
+                str(path.relative_to(ROOT))
+                for path in (ROOT / "data_prep").rglob("*.py")
+                if package in _packages(path)
+                and path.name != "make_dummy_data.py"
+            ]
+            self.assertEqual(users, [user])
+
     def test_flags_are_defined_by_scripts_alone(self):
         users = {
             path.relative_to(ROOT / "tflm").with_suffix("").as_posix()
