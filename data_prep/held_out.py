@@ -1,4 +1,6 @@
-"""How much of a user's own data is held out, and what for."""
+"""Which part of a dataset is held out, and what for."""
+
+import hashlib
 
 from data_prep import annotations
 from data_prep import clips
@@ -50,3 +52,16 @@ def roles(
         if shares["test"]:
             found["regression_test"] = "annotated_test"
     return found
+
+
+def position(name: str) -> float:
+    """Where something stands between 0 and 1, by its name alone.
+
+    The first 6 bytes of the MD5 of the name, read as a big-endian fraction:
+    the same on every machine, whatever else there is.
+
+    Args:
+        name: such as a path below the raw folder, with forward slashes.
+    """
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,15 +1,14 @@
 """AFLW faces with five keypoints, as cropped for the paper; see README.md."""
 
 from collections.abc import Iterator
-import io
 import pathlib
 
 import numpy as np
-import scipy.io
 import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import matlab
 from data_prep import pictures
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
@@ -136,17 +135,7 @@ def _read_keypoints(
         where missing. The file has this order and origin.
         int `[N, 2]`: (height, width) of the images, pixels.
     """
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    try:
-        fields = scipy.io.loadmat(io.BytesIO(encoded))
-    except Exception as error:  # What is damaged fails in many ways.
-        raise clips.RawDataError(
-            f"{path} is no MATLAB 5 file, or damaged ({error}); fetch it again"
-            f" from {URL}"
-        ) from None
+    fields = matlab.read(path, f"the AFLW download of {URL}")
     arrays = []
     for name, shape in (
         ("gt", (num_images, len(KEYPOINTS), 2)),
@@ -160,9 +149,9 @@ def _read_keypoints(
             )
         if array.shape != shape:
             raise clips.RawDataError(
-                f"{path}: {name} must be {_by(shape)} for the {num_images}"
-                f" images of {path.name.replace(POINTS, LIST)}, got"
-                f" {_by(array.shape)}; fetch both again from {URL}"
+                f"{path}: {name} must be {matlab.by(shape)} for the"
+                f" {num_images} images of {path.name.replace(POINTS, LIST)},"
+                f" got {matlab.by(array.shape)}; fetch both again from {URL}"
             )
         if np.isinf(array).any():
             raise clips.RawDataError(
@@ -179,7 +168,3 @@ def _unreadable(path: pathlib.Path, error: OSError) -> clips.RawDataError:
         f"{path} cannot be read ({error.strerror}); it comes with the AFLW"
         f" download of {URL}"
     )
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -12,11 +12,11 @@ import pathlib
 
 import numpy as np
 from PIL import Image
-import scipy.io
 import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import matlab
 from data_prep import pictures
 
 KEYPOINTS = (  # "Right" is the signer's own.
@@ -103,7 +103,7 @@ def _crop(
 
 
 class Builder(clip_builder.ClipBuilder):
-    """Clips of up to 64 frames, spread over the whole of one video."""
+    """Clips of up to 32 frames, spread over the whole of one video."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}
@@ -202,19 +202,8 @@ def _frames_on_disk(folder: pathlib.Path) -> list[int]:
 
 def _read_entries(path: pathlib.Path) -> np.ndarray:
     """The structs of BBC Pose, `[videos]`."""
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise clips.RawDataError(
-            f"{path} cannot be read ({error.strerror}); it comes with BBC Pose:"
-            " put it beside the frame folders"
-        ) from None
-    try:
-        entries = scipy.io.loadmat(io.BytesIO(encoded)).get("bbcpose")
-    except Exception as error:  # What is damaged fails in many ways.
-        raise clips.RawDataError(
-            f"{path} is no MATLAB 5 file, or damaged ({error}); fetch it again"
-        ) from None
+    source = "BBC Pose, beside the frame folders"
+    entries = matlab.read(path, source).get("bbcpose")
     if entries is None or entries.dtype.names is None:
         raise clips.RawDataError(
             f"{path} holds no array of structs 'bbcpose'; fetch it again"
@@ -264,9 +253,9 @@ def _joints(entry: np.void, kind: str, where: str) -> Joints:
         points = points[..., None]  # Nor does it write a last size of 1.
     if points.shape != expected:
         raise clips.RawDataError(
-            f"{where}: {kind}_joints must be {_by(expected)} for"
-            f" {len(frames)} {kind}_frames, got {_by(points.shape)}; fetch the"
-            " file again"
+            f"{where}: {kind}_joints must be {matlab.by(expected)} for"
+            f" {len(frames)} {kind}_frames, got"
+            f" {matlab.by(points.shape)}; fetch the file again"
         )
     is_frame = np.isfinite(frames) & (frames % 1 == 0) & (frames > 0)
     if not is_frame.all():
@@ -281,7 +270,3 @@ def _joints(entry: np.void, kind: str, where: str) -> Joints:
         )
     points = points.transpose(2, 1, 0)[..., ::-1] - 1.0
     return Joints(frames.astype(np.int64), points.astype(np.float32))
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

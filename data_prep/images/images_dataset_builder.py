@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import hashlib
 import math
 import pathlib
 
@@ -105,7 +104,7 @@ class Builder(clip_builder.ClipBuilder):
         self, names: Sequence[str], annotated: annotations.Annotations
     ) -> dict[str, list[str]]:
         """Maps split to image names; no split is empty."""
-        positions = {name: position(name) for name in names}
+        positions = {name: held_out.position(name) for name in names}
         splits = {"train": [], "val": [], "test": []}
         for name, place in positions.items():
             if place < self._fractions["val"]:
@@ -135,19 +134,6 @@ class Builder(clip_builder.ClipBuilder):
                 }
             raise clips.RawDataError(_how_to_fill(split, positions))
         return splits
-
-
-def position(name: str) -> float:
-    """Where an image stands between 0 and 1, by its name alone.
-
-    The first 6 bytes of the MD5 of the name, read as a big-endian fraction:
-    the same on every machine, whatever other images there are.
-
-    Args:
-        name: path relative to the raw folder, with forward slashes.
-    """
-    digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _how_to_fill(split: str, positions: dict[str, float]) -> str:

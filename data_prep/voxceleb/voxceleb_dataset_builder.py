@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import held_out
 from data_prep import pictures
-from data_prep.images import images_dataset_builder
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 RATE = "1.6"  # A folder between identity and video in some releases.
@@ -57,7 +57,7 @@ def _stored(encoded: bytes, longer_side: int) -> bytes:
 
 
 class Builder(clip_builder.ClipBuilder):
-    """Clips of up to 64 frames, spread over all tracks of one video.
+    """Clips of up to 32 frames, spread over all tracks of one video.
 
     Args:
         exclude_identities: text file of the identities to leave out, one a
@@ -119,7 +119,7 @@ class Builder(clip_builder.ClipBuilder):
             videos = _sources(raw_dir, identity)
             if not videos:
                 continue
-            positions[identity] = images_dataset_builder.position(identity)
+            positions[identity] = held_out.position(identity)
             is_val = positions[identity] < self._val_fraction
             splits["val" if is_val else "train"] += videos
         if not positions:

@@ -21,27 +21,27 @@ DUMMY_DATA = (
 
 class BbcPoseBuilderTest(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = bbc_pose_dataset_builder.Builder
-    # One clip a video: none has more than 64 frames.
+    # One clip a video: none has more than 32 frames.
     SPLITS = {"train": 2, "val": 1, "annotated_train": 2, "annotated_test": 1}
     OVERLAPPING_SPLITS = ["train", "annotated_train"]
 
 
 class StridedTest(absltest.TestCase):
     def test_every_frame_is_in_one_clip_and_every_clip_spans_the_video(self):
-        frames = list(range(1_000))
+        frames = list(range(500))
         parts = clips.strided(frames)
-        self.assertLen(parts, 16)  # 15 clips of 64 hold 960 frames only.
+        self.assertLen(parts, 16)  # 15 clips of 32 hold 480 frames only.
         self.assertEqual(sorted(sum(parts, [])), frames)
         for part in parts:
-            self.assertLessEqual(len(part), 64)
+            self.assertLessEqual(len(part), 32)
             self.assertEqual(set(np.diff(part)), {16})
             self.assertLess(part[0], 16)
-            self.assertGreaterEqual(part[-1], 984)
+            self.assertGreaterEqual(part[-1], 484)
 
-    def test_up_to_64_frames_are_one_clip(self):
-        self.assertEqual(clips.strided(range(64)), [range(64)])
+    def test_up_to_32_frames_are_one_clip(self):
+        self.assertEqual(clips.strided(range(32)), [range(32)])
         self.assertEqual(
-            clips.strided(range(65)), [range(0, 65, 2), range(1, 65, 2)]
+            clips.strided(range(33)), [range(0, 33, 2), range(1, 33, 2)]
         )
 
 
@@ -201,13 +201,13 @@ class BbcPoseTest(absltest.TestCase):
 
     def test_long_videos_are_cut_into_strided_clips(self):
         source = self.raw_dir / "2/1.jpg"
-        for frame in range(4, 132):
+        for frame in range(4, 68):
             (self.raw_dir / "2" / f"{frame}.jpg").hardlink_to(source)
         train = self._read("train")
-        for start in (0, 1, 2):  # 131 frames: more than 2 clips can hold.
+        for start in (0, 1, 2):  # 67 frames: more than 2 clips can hold.
             self.assertEqual(
                 list(train[f"2/{start:05d}"]["index"]),
-                list(range(start + 1, 132, 3)),
+                list(range(start + 1, 68, 3)),
             )
 
     def test_videos_of_the_extended_data_set_are_left_out(self):

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import build
 from data_prep import clips
+from data_prep import held_out
 from data_prep.images import images_dataset_builder
 from data_prep.images import make_dummy_data
 
@@ -23,15 +24,12 @@ class SplitTest(absltest.TestCase):
     def test_position_is_the_md5_fraction(self):
         # `printf a/b.jpg | md5sum` starts with ad96d0fb4c65.
         self.assertEqual(
-            images_dataset_builder.position("a/b.jpg"),
+            held_out.position("a/b.jpg"),
             0xAD96D0FB4C65 / 2**48,
         )
 
     def test_share_of_positions_is_near_the_fraction(self):
-        places = [
-            images_dataset_builder.position(f"{n:05d}.jpg")
-            for n in range(4_000)
-        ]
+        places = [held_out.position(f"{n:05d}.jpg") for n in range(4_000)]
         for fraction in (0.1, 0.5):
             share = np.mean(np.array(places) < fraction)
             # Three standard deviations of a binomial, 0.024 at the most.
@@ -113,7 +111,9 @@ class ImagesTest(parameterized.TestCase):
         make_dummy_data.PLAIN, make_dummy_data.DEEPLABCUT, make_dummy_data.COCO
     )
     def test_keypoints_are_where_the_dots_are(self, keypoints):
-        built = self._build(keypoints=str(self.raw_dir / keypoints))
+        built = self._build(
+            test_fraction=0.0, keypoints=str(self.raw_dir / keypoints)
+        )
 
         dataset = self._open(built).as_dataset("annotated_train")
         names = []
@@ -138,7 +138,7 @@ class ImagesTest(parameterized.TestCase):
         Image.fromarray(pixels).save(self.raw_dir / "large.png")
         self.csv.write_text("image,dot_x,dot_y\nlarge.png,1000,400\n")
 
-        built = self._build(keypoints=str(self.csv))
+        built = self._build(test_fraction=0.0, keypoints=str(self.csv))
 
         dataset = self._open(built).as_dataset("annotated_train")
         (clip,) = tfds.as_numpy(dataset)
@@ -154,7 +154,7 @@ class ImagesTest(parameterized.TestCase):
 
     def test_empty_cells_are_missing_keypoints(self):
         self.csv.write_text("image,a_x,a_y,b_x,b_y\na.jpg,,,1,2\n")
-        built = self._build(keypoints=str(self.csv))
+        built = self._build(test_fraction=0.0, keypoints=str(self.csv))
 
         dataset = self._open(built).as_dataset("annotated_train")
         (clip,) = tfds.as_numpy(dataset)
@@ -168,7 +168,7 @@ class ImagesTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             clips.RawDataError, f"{self.csv}, line 4: no image 'c.bmp'"
         ):
-            self._build(keypoints=str(self.csv))
+            self._build(test_fraction=0.0, keypoints=str(self.csv))
 
     def test_empty_split_says_which_fraction_is_enough(self):
         with self.assertRaisesRegex(
