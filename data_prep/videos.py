@@ -22,9 +22,9 @@ def num_frames(path: pathlib.Path) -> int:
     try:
         with av.open(str(path)) as container:
             stream = _stream(path, container)
-            if stream.frames:
-                return stream.frames
-            return sum(packet.size > 0 for packet in container.demux(stream))
+            return _promised(container, stream) or sum(
+                packet.size > 0 for packet in container.demux(stream)
+            )
     except (av.FFmpegError, OSError) as error:
         raise _broken(path, error) from None
 
@@ -50,17 +50,19 @@ def frames(
     Raises:
         RawDataError: if the file is no video, or breaks off.
     """
+    if end is not None and end <= start:
+        return
     index = -1
     try:
         with av.open(str(path)) as container:
             stream = _stream(path, container)
             stream.thread_type = "AUTO"
-            promised = stream.frames
+            promised = _promised(container, stream)
             for index, frame in enumerate(container.decode(stream)):
-                if end is not None and index >= end:
-                    return
                 if index >= start and (index - start) % stride == 0:
                     yield index, _upright(frame)
+                if end is not None and index + 1 >= end:
+                    return
     except (av.FFmpegError, OSError) as error:
         raise _broken(path, error) from None
     decoded = index + 1
@@ -79,9 +81,10 @@ def samples(path: pathlib.Path, count: int) -> list[np.ndarray]:
     try:
         with av.open(str(path)) as container:
             stream = _stream(path, container)
-            duration = (container.duration or 0) / 1e6  # Seconds.
+            first = (container.start_time or 0) / 1e6  # Seconds.
+            duration = (container.duration or 0) / 1e6
             for number in range(count):
-                wanted = duration * (number + 0.5) / count
+                wanted = first + duration * (number + 0.5) / count
                 container.seek(round(wanted * 1e6))  # The key frame before it.
                 for frame in container.decode(stream):
                     if (frame.time or 0.0) >= wanted:
@@ -97,17 +100,62 @@ def samples(path: pathlib.Path, count: int) -> list[np.ndarray]:
 def _stream(path: pathlib.Path, container) -> av.video.stream.VideoStream:
     if not container.streams.video:
         raise _broken(path, "it has no pictures")
+    if _is_cut_matroska(path):
+        raise _broken(path, "it is shorter than its header says")
     return container.streams.video[0]
 
 
+def _promised(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> int:
+    """Frames that the container says it shows; 0 if it does not say.
+
+    An MP4 or MOV that was trimmed without being encoded again holds frames
+    that it tells players to leave out, and so does the decoder.
+    """
+    if stream.frames and "mov" in container.format.name:
+        shown = sum(not entry.is_discard for entry in stream.index_entries)
+        return shown or stream.frames
+    return stream.frames
+
+
+def _is_cut_matroska(path: pathlib.Path) -> bool:
+    """Whether an MKV or WebM is shorter than its header says.
+
+    FFmpeg reads such a file to where it ends, without an error.
+    """
+    with open(path, "rb") as file:
+        for wanted in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+            if file.read(4) != wanted:
+                return False
+            head = file.read(1) or b"\xff"
+            num_more = 8 - head[0].bit_length()  # Bytes of the size.
+            bits = 7 * (num_more + 1)
+            size = int.from_bytes(head + file.read(num_more), "big")
+            size &= (1 << bits) - 1
+            if size == (1 << bits) - 1:  # Not known, as of a live recording.
+                return False
+            end = file.tell() + size
+            if wanted == b"\x1a\x45\xdf\xa3":  # The header before it all.
+                file.seek(end)
+    return path.stat().st_size < end
+
+
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    turns = round(frame.rotation / 90)  # Counter-clockwise.
-    return np.ascontiguousarray(
-        np.rot90(frame.to_ndarray(format="rgb24"), turns)
-    )
+    """RGB, turned and mirrored to the nearest quarter as the file says."""
+    image = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        # A stored (x, y) is shown at (a x + c y, b x + d y), but for a shift.
+        (a, b, _), (c, d, _), _ = np.frombuffer(matrix, np.int32).reshape(3, 3)
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            image, a, d = image.swapaxes(0, 1), c, b
+        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image)
 
 
 def _broken(path: pathlib.Path, why: object) -> clips.RawDataError:
+    why = getattr(why, "strerror", why)  # Without number and path.
     return clips.RawDataError(
         f"{path} does not decode as a video ({why}); replace it, or pass"
         " --skip_broken to leave such files out"

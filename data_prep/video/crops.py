@@ -57,7 +57,8 @@ class Tracks:
             video, frame, *box = cells
             top, left, height, width = (float(value) for value in box)
             boxes = self._boxes.setdefault(video, {})
-            if min(height, width) < 1 or int(frame) in boxes:
+            is_box = np.isfinite([top, left, height, width]).all()
+            if not is_box or min(height, width) < 1 or int(frame) in boxes:
                 raise ValueError
             boxes[int(frame)] = [top, left, height, width]
         except ValueError:

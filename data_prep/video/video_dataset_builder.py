@@ -1,8 +1,10 @@
 """Your own videos, with or without keypoints; see README.md."""
 
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
+import functools
 import io
 import math
 import pathlib
@@ -111,11 +113,15 @@ def _clips(name: str, frames: Sequence[dict]) -> Iterator[dict]:
         yield {"clip_id": clip_id, "frames": list(part)}
 
 
-def _read_frames(marked: Marked, cutter: "_Cutter") -> Iterator[dict]:
+def _read_frames(
+    marked: Marked, cutter: "_Cutter"
+) -> Iterator[dict | clips.Broken]:
     for index, image in videos.frames(marked.path, end=max(marked.points) + 1):
         if index in marked.points:
             if frame := cutter.frame(image, index, marked.points[index]):
                 yield from _clips(marked.name, [frame])
+            elif marked.view.follows:
+                yield _unseen(marked, f"{marked.path}, frame {index}")
 
 
 def _read_images(
@@ -130,6 +136,18 @@ def _read_images(
             continue
         if frame := cutter.frame(image, 0, points):
             yield {"clip_id": name, "frames": [frame]}
+        elif marked.view.follows:
+            yield _unseen(marked, str(path))
+
+
+def _unseen(marked: Marked, where: str) -> clips.Broken:
+    """In place of an annotated frame; without a word, scores would rise."""
+    return clips.Broken(
+        where,
+        f"{where}: nothing that moves is found, or the size is not that of"
+        f" {marked.view.follows.name}; remove its annotation, give --boxes in"
+        " place of --motion_crop, or pass --skip_broken to leave it out",
+    )
 
 
 class _Cutter:
@@ -263,7 +281,11 @@ class Builder(clip_builder.ClipBuilder):
         images = _names(raw_dir, IMAGE_SUFFIXES)
         if self._tracks:
             self._tracks.check([*names, *images])
-        stretches = self._stretches(raw_dir, names)
+        frames = _frames_of(self._annotations.names(), names, images)
+        annotated = self._annotations.check([*images, *frames], raw_dir)
+        whole = {name: self._range(raw_dir / name) for name in names}
+        places = self._places(raw_dir, annotated, frames, whole)
+        stretches = self._stretches(whole, set(places.values()))
         sources = {
             split: [
                 self._source(raw_dir, name, frames)
@@ -273,43 +295,87 @@ class Builder(clip_builder.ClipBuilder):
             for split, parts in stretches.items()
         }
         if self._annotations.keypoint_names:
-            sources |= self._marked_sources(raw_dir, images, stretches)
+            sources |= self._marked_sources(
+                raw_dir, annotated, places, stretches
+            )
         return sources
 
+    def _places(
+        self,
+        raw_dir: pathlib.Path,
+        annotated: annotations.Annotations,
+        frames: dict[str, tuple[str, int]],
+        whole: dict[str, range],
+    ) -> dict[str, tuple[str, int]]:
+        """Maps what is annotated to its video and frame, if that is known.
+
+        Args:
+            raw_dir: of the videos.
+            annotated: the keypoints.
+            frames: see `_frames_of`.
+            whole: video to its frames that are used.
+        """
+        places = {}
+        for name in filter(annotated.has, annotated.names()):
+            if name in frames:
+                video, index = frames[name]
+                if whole[video] and index >= _num_frames(raw_dir / video):
+                    raise clips.RawDataError(
+                        f"{name} is annotated, but {raw_dir / video} has"
+                        f" {_num_frames(raw_dir / video)} frames; correct the"
+                        " annotation"
+                    )
+                places[name] = (video, index)
+            elif match := _DEEPLABCUT_FRAME.fullmatch(name):
+                video = _video_of_folder(name, list(whole))
+                if video and int(match[2]) in whole[video]:
+                    places[name] = (video, int(match[2]))
+        return places
+
     def _stretches(
-        self, raw_dir: pathlib.Path, names: Sequence[str]
+        self, whole: dict[str, range], places: Collection[tuple[str, int]]
     ) -> dict[str, dict[str, range]]:
         """Maps split to video to its frames, without the stride.
 
         Whole videos are held out if there are enough of them, the last by
-        name; else the last stretch of every video.
+        name; else the last stretch of every video. If frames are annotated,
+        the test takes its share of those: only videos that have some, or the
+        stretches of their last ones; and val takes videos that have none first.
+
+        Args:
+            whole: video to its frames that are used.
+            places: annotated frames: video and index.
         """
         shares = {name: part for name, part in self._fractions.items() if part}
-        counts = {
-            split: math.ceil(share * len(names))
-            for split, share in shares.items()
-        }
+        marked = {name: [] for name in whole}
+        for name, index in sorted(places):
+            if index in whole[name]:
+                marked[name].append(index)
         found = {"train": {}, **{split: {} for split in shares}}
-        whole = {name: self._range(raw_dir / name) for name in names}
-        if len(names) > sum(counts.values()):
-            rest = list(names)
-            for split, count in reversed(counts.items()):
-                rest, last = rest[:-count], rest[-count:]
-                found[split] = {name: whole[name] for name in last}
-            found["train"] = {name: whole[name] for name in rest}
-            return found
-        for name, frames in whole.items():
-            for split, share in reversed(shares.items()):
+        rest = dict(whole)
+        for split, share in reversed(shares.items()):
+            pool = sorted(rest, key=lambda name: not marked[name])
+            if split == "test":
+                pool = [name for name in pool if marked[name]] or pool
+            count = math.ceil(share * len(pool))
+            if count < len(pool):
+                found[split] = {n: rest.pop(n) for n in sorted(pool[-count:])}
+                continue
+            for name in pool:
+                frames, indices = rest[name], marked[name]
                 start = len(frames) - round(share * len(whole[name]))
+                if split == "test" and indices:
+                    first = indices[-math.ceil(share * len(indices))]
+                    start = first - frames.start
                 found[split][name] = frames[start:]
-                frames = frames[:start]
-            found["train"][name] = frames
+                rest[name] = frames[:start]
+        found["train"] = rest
         return found
 
     def _range(self, path: pathlib.Path) -> range:
         """Frames of a video that are used; one of a broken video."""
         try:
-            count = videos.num_frames(path)
+            count = _num_frames(path)
         except clips.RawDataError:  # It is met again when it is read.
             return range(self._start, self._start + 1)
         return range(self._start, min(count, self._end or count))
@@ -342,7 +408,8 @@ class Builder(clip_builder.ClipBuilder):
     def _marked_sources(
         self,
         raw_dir: pathlib.Path,
-        images: Sequence[str],
+        annotated: annotations.Annotations,
+        places: dict[str, tuple[str, int]],
         stretches: dict[str, dict[str, range]],
     ) -> dict[str, list[clip_builder.Source]]:
         """Sources of annotated_train and, if there is a test, annotated_test.
@@ -350,23 +417,32 @@ class Builder(clip_builder.ClipBuilder):
         An annotated frame goes where its stretch of the video goes, and an
         image of a folder named like a video where all of that video goes. Other
         images are cut in two, in the order of their names.
+
+        Args:
+            raw_dir: of the videos.
+            annotated: the keypoints.
+            places: see `_places`.
+            stretches: see `_stretches`.
+
+        Raises:
+            RawDataError: if one of the two is empty.
         """
         videos_of = {
             name: [split for split in stretches if name in stretches[split]]
             for name in sorted(set().union(*stretches.values()))
         }
-        frames = _frames_of(self._annotations.names(), list(videos_of), images)
-        found = self._annotations.check([*images, *frames], raw_dir)
         # Split -> video and kind -> what Marked.points has.
         marked = {s: {} for s in ("train", "test") if s in stretches}
         unplaced = []
-        for name in sorted(filter(found.has, found.names())):
-            if name in frames:
-                video, index = frames[name]
+        for name in sorted(filter(annotated.has, annotated.names())):
+            if name in places:
+                video, index = places[name]
+                is_frame = not (raw_dir / name).is_file()
                 for split in videos_of[video]:
                     if index in stretches[split][video] and split in marked:
-                        part = marked[split].setdefault((video, True), {})
-                        part[index] = found.points(name)
+                        part = marked[split].setdefault((video, is_frame), {})
+                        key = index if is_frame else name
+                        part[key] = annotated.points(name)
                 continue
             video = _video_of_folder(name, videos_of)
             if len(videos_of.get(video, ())) != 1:
@@ -375,13 +451,20 @@ class Builder(clip_builder.ClipBuilder):
             (split,) = videos_of[video]
             if split in marked:
                 part = marked[split].setdefault((video, False), {})
-                part[name] = found.points(name)
+                part[name] = annotated.points(name)
         num_test = math.ceil(self._fractions["test"] * len(unplaced))
         for number, name in enumerate(unplaced):
             split = "train" if number < len(unplaced) - num_test else "test"
             video = _video_of_folder(name, videos_of) or next(iter(videos_of))
             part = marked[split].setdefault((video, False), {})
-            part[name] = found.points(name)
+            part[name] = annotated.points(name)
+        for split, parts in marked.items():
+            if not parts:
+                raise clips.RawDataError(
+                    f"no annotated frame or image of {raw_dir} falls into"
+                    f" split annotated_{split}; annotate more of them, or"
+                    " change --test_fraction"
+                )
         return {
             f"annotated_{split}": [
                 source
@@ -432,6 +515,12 @@ class Builder(clip_builder.ClipBuilder):
         ]
 
 
+@functools.lru_cache
+def _num_frames(path: pathlib.Path) -> int:
+    """As of `videos`; it may read all of the file."""
+    return videos.num_frames(path)
+
+
 def _parse_box(text: str) -> pictures.Box:
     try:
         top, left, height, width = (int(part) for part in text.split(","))
@@ -466,10 +555,11 @@ def _frames_of(
         names: of the videos.
         images: paths of image files.
     """
-    files = {pathlib.PurePosixPath(image).name for image in images}
+    paths = set(images)
+    endings = {ending for image in images for ending in _endings(image)}
     found = {}
     for name in annotated:
-        if pathlib.PurePosixPath(name).name in files:
+        if name in endings or not paths.isdisjoint(_endings(name)):
             continue
         match = _PLAIN_FRAME.fullmatch(name) or _DEEPLABCUT_FRAME.fullmatch(
             name
@@ -485,6 +575,12 @@ def _frames_of(
         if len(fitting) == 1:
             found[name] = (fitting[0], int(match[2]))
     return found
+
+
+def _endings(path: str) -> list[str]:
+    """Of a/b/c: a/b/c, b/c and c; what `Annotations.check` takes for it."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _video_of_folder(image: str, names: Sequence[str]) -> str | None:

@@ -56,7 +56,7 @@ def _stored(encoded: bytes, longer_side: int) -> bytes:
     return pictures.encode_jpeg(pixels)
 
 
-class Builder(clip_builder.ClipBuilder):
+class Builder(clip_builder.ClipBuilder, skip_registration=True):
     """Clips of up to 32 frames, spread over all tracks of one video.
 
     Args:

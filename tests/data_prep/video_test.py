@@ -198,6 +198,72 @@ class VideoTest(parameterized.TestCase):
         )
         self.assertEqual(found, {"a.mp4": [10]})
 
+    def _annotate(self, *names: str) -> None:
+        lines = ["image,square_x,square_y", *(f"{n},9,25" for n in names)]
+        pathlib.Path(self.keypoints).write_text("\n".join(lines))
+
+    def test_the_test_takes_its_share_of_what_is_annotated(self):
+        # more/b.avi, the last by name, has no annotation to test with.
+        self._annotate(*(f"a.mp4:{index}" for index in (0, 10, 20, 30)))
+        options = {"keypoints": self.keypoints, "test_fraction": 0.25}
+        for split, expected in (
+            (
+                "train",
+                {"a.mp4": list(range(30)), "more/b.avi": list(range(12))},
+            ),
+            ("test", {"a.mp4": list(range(30, 40))}),
+            ("annotated_train", {"a.mp4": [0, 10, 20]}),
+            ("annotated_test", {"a.mp4": [30]}),
+        ):
+            with self.subTest(split):
+                self.assertEqual(self._frames(split, **options), expected)
+
+    def test_images_of_a_video_are_held_out_with_their_frames(self):
+        names = [f"a/img{index:04d}.png" for index in (3, 10, 25, 30)]
+        self._label_images(*names)
+        shutil.rmtree(self.raw_dir / "more")
+        options = {"keypoints": self.keypoints, "test_fraction": 0.5}
+
+        test = self._clips("annotated_test", **options)
+
+        self.assertCountEqual(
+            [clip["clip_id"].decode() for clip in test], names[2:]
+        )
+        self.assertEqual(
+            self._frames("train", **options), {"a.mp4": list(range(25))}
+        )
+
+    def test_images_of_one_video_do_not_hide_frames_of_another(self):
+        self._label_images("b/img0010.png", "a/img0010.png")
+        shutil.rmtree(self.raw_dir / "a")
+        found = self._clips(
+            "annotated_train", keypoints=self.keypoints, test_fraction=0.0
+        )
+        self.assertCountEqual(
+            [clip["clip_id"] for clip in found], [b"a.mp4:10", b"b/img0010.png"]
+        )
+
+    def test_an_annotated_frame_that_is_not_there_is_named(self):
+        self._annotate("a.mp4:40", "a.mp4:3")
+        with self.assertRaisesRegex(
+            clips.RawDataError, "a.mp4:40 is annotated, .* has 40 frames"
+        ):
+            self._build(keypoints=self.keypoints)
+
+    def test_an_annotated_image_without_a_motion_crop_is_named(self):
+        self._annotate("still.png", "a.mp4:3")
+        Image.new("RGB", (30, 30)).save(self.raw_dir / "still.png")
+        options = {
+            "keypoints": self.keypoints,
+            "motion_crop": True,
+            "test_fraction": 0.0,
+        }
+        with self.assertRaisesRegex(clips.RawDataError, "still.png: nothing"):
+            self._build(**options)
+        built = self._build(skip_broken=True, **options)
+        self.assertEqual(built.num_frames["annotated_train"], 1)
+        self.assertLen(built.skipped, 1)
+
     def test_a_broken_video_is_named_or_skipped(self):
         (self.raw_dir / "more/b.avi").write_text("Not a video.")
         with self.assertRaisesRegex(clips.RawDataError, "more/b.avi does not"):
@@ -224,6 +290,7 @@ class VideoTest(parameterized.TestCase):
         ("video,frame", "line 1: columns must be video,frame,top,"),
         ("c.mp4,0,1,1,9,9", "there is no video 'c.mp4'"),
         ("a.mp4,0,1,1,9", "line 8: 'a.mp4,0,1,1,9' must be"),
+        ("a.mp4,1,1,nan,9,9", "line 8: .*nan.* must be"),
         ("a.mp4,0,1,1,9,9", "line 8: .* a frame that has no other line"),
     )
     def test_bad_boxes(self, line, words):

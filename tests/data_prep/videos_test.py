@@ -4,6 +4,7 @@ from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import av
 import numpy as np
 
 from data_prep import clips
@@ -65,15 +66,71 @@ class VideosTest(parameterized.TestCase):
             self.assertEqual(upright.call_count, 2)
             frames.close()
 
-    @parameterized.parameters((0, 0), (90, 1), (-90, 3), (180, 2), (-180, 2))
-    def test_a_rotated_frame_is_turned_counter_clockwise(self, angle, turns):
-        stored = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-        frame = mock.Mock(rotation=angle)
-        frame.to_ndarray.return_value = stored
+    def _copy(
+        self, path: pathlib.Path, name: str, *, turn=None, cut_seconds=0
+    ) -> pathlib.Path:
+        """Copies the packets of a video, as a phone or a cutter may do.
 
-        np.testing.assert_array_equal(
-            videos._upright(frame), np.rot90(stored, turns)
-        )
+        Args:
+            path: of the video.
+            name: of the copy; its suffix is the container's.
+            turn: arguments of PyAV's set_display_rotation.
+            cut_seconds: players are told to start that late.
+        """
+        with (
+            av.open(str(path)) as old,
+            av.open(str(self.root / name), "w") as new,
+        ):
+            (stream,) = old.streams.video
+            copied = new.add_stream_from_template(stream)
+            if turn:
+                copied.set_display_rotation(*turn)
+            for packet in old.demux(stream):
+                if packet.dts is not None:  # Not the last, which is empty.
+                    packet.pts -= round(cut_seconds / stream.time_base)
+                    packet.dts -= round(cut_seconds / stream.time_base)
+                    packet.stream = copied
+                    new.mux(packet)
+        return self.root / name
+
+    @parameterized.named_parameters(
+        # A counter-clockwise angle, left and right, top and bottom exchanged.
+        ("quarter", (90,), lambda image: np.rot90(image)),
+        ("phone", (-90,), lambda image: np.rot90(image, 3)),
+        ("half", (180,), lambda image: np.rot90(image, 2)),
+        ("mirror", (0, True), lambda image: image[:, ::-1]),
+        ("flip", (0, False, True), lambda image: image[::-1]),
+        ("both", (90, True), lambda image: np.rot90(image)[:, ::-1]),
+    )
+    def test_frames_are_upright(self, turn, expected):
+        path = self.root / "a.mp4"
+        make_dummy_data.write(path, 2)
+        (_, stored), _ = videos.frames(path)
+
+        (_, found), _ = videos.frames(self._copy(path, "b.mp4", turn=turn))
+
+        np.testing.assert_array_equal(found, expected(stored))
+
+    def test_a_trimmed_file_starts_where_players_start(self):
+        # Frame 20 is no key frame: 15 to 19 are in the file, but not shown.
+        path = self._copy(self._video("a.mp4"), "b.mp4", cut_seconds=20 / 25)
+
+        found = list(videos.frames(path))
+
+        self.assertEqual(videos.num_frames(path), 30)
+        self.assertEqual([index for index, _ in found], list(range(30)))
+        self.assertEqual([_number(image) for _, image in found][:2], [20, 21])
+
+    @parameterized.parameters("num_frames", "frames")
+    def test_a_matroska_file_cut_short_is_named(self, function):
+        path = self._copy(self._video("a.mp4"), "b.mkv")
+        self.assertEqual(videos.num_frames(path), NUM_FRAMES)
+        self.assertLen(list(videos.frames(path)), NUM_FRAMES)
+
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+
+        with self.assertRaisesRegex(clips.RawDataError, "b.mkv .*shorter than"):
+            list(getattr(videos, function)(path))
 
     @parameterized.parameters("a.mp4", "a.avi")
     def test_samples_are_spread_evenly(self, name):
