@@ -19,7 +19,7 @@ BLUR = 3  # Pixels of that image; a moving thing is larger.
 NUM_DEVIATIONS = 6.0  # Above the still background's noise.
 LEAST_DIFFERENCE = 12.0  # Grey levels; compression alone changes a few.
 LENGTH_PERCENTILE = 95.0  # Of the moving thing, over the sampled frames.
-MARGIN = 1.3  # Side of the crop over that length.
+MARGIN = 1.2  # Side of the crop over that length.
 
 
 class Tracks:
@@ -107,8 +107,9 @@ class Motion:
 
     The background is the median of sampled frames. What differs from it by more
     than noise, after a blur, is foreground; its largest connected part is the
-    thing. The crop is a square around the part's centre, whose side is the same
-    in all frames: MARGIN times the part's length.
+    thing. The crop is a square around the part's centre, or inside the frame as
+    near to it as can be. Its side is the same in all frames: MARGIN times the
+    part's length.
 
     Args:
         path: the video.
@@ -150,7 +151,8 @@ class Motion:
         if part is None:
             return None
         centre = (part[0] + 0.5) * np.divide(size, grey.shape)
-        top, left = np.rint(centre - self._side / 2.0).astype(int)
+        highest = np.maximum(np.array(size) - self._side, 0)
+        top, left = np.rint(centre - self._side / 2.0).clip(0, highest)
         return pictures.Box(int(top), int(left), self._side, self._side)
 
     def _part(self, grey: np.ndarray) -> tuple[np.ndarray, float] | None:

@@ -315,6 +315,11 @@ class CropsTest(absltest.TestCase):
         self.assertIsNone(crops.box_of_track(boxes, 9))
         self.assertIsNone(crops.box_of_track(boxes, 15))
 
+    def test_the_crop_stays_inside_the_frame(self):
+        motion = crops.Motion(DUMMY_DATA / "a.mp4")
+        box = motion.box(make_dummy_data.draw(51))  # At the right border.
+        self.assertEqual(box.left + box.width, make_dummy_data.SIZE[1])
+
     def test_a_still_scene_has_no_motion(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "still.mp4")
