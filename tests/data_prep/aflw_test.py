@@ -1,18 +1,13 @@
-import pathlib
 import shutil
-import tempfile
 
-from absl.testing import absltest
 import numpy as np
 import scipy.io
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clips
 from data_prep.aflw import aflw_dataset_builder
 from data_prep.aflw import make_dummy_data
-
-DUMMY_DATA = pathlib.Path(aflw_dataset_builder.__file__).parent / "dummy_data"
+from tests import builder_case
 
 
 class AflwBuilderTest(tfds.testing.DatasetBuilderTestCase):
@@ -20,39 +15,8 @@ class AflwBuilderTest(tfds.testing.DatasetBuilderTestCase):
     SPLITS = {"train": 10, "val": 1, "test": 3}  # 10% of 11 is 1.
 
 
-class AflwTest(absltest.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
-
-    def _build(self, skip_broken=False) -> build.Built:
-        return build.build(
-            "aflw",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            {},
-            skip_broken=skip_broken,
-        )
-
-    def _sources(self):
-        builder = aflw_dataset_builder.Builder(data_dir=self.root / "data")
-        return builder.sources(self.raw_dir)
-
-    def _read(self, split: str) -> dict[str, dict]:
-        """Maps clip id to the clip's only frame."""
-        builder = tfds.builder_from_directory(self._build().path)
-        found = {}
-        for clip in tfds.as_numpy(builder.as_dataset(split)):
-            frames = clip["frames"]
-            self.assertLen(frames["index"], 1)
-            found[clip["clip_id"].decode()] = {
-                name: values[0] for name, values in frames.items()
-            }
-        return found
+class AflwTest(builder_case.BuilderCase):
+    DATASET = "aflw"
 
     def _change(self, part: str, **fields) -> None:
         """Rewrites fields of a keypoint file; None removes one."""
@@ -73,7 +37,7 @@ class AflwTest(absltest.TestCase):
         self.assertNotIn("\n", str(caught.exception))
 
     def _assert_dots_at_keypoints(self, split: str) -> None:
-        for name, frame in self._read(split).items():
+        for name, frame in self._read_stills(split).items():
             for colour, point in zip(
                 make_dummy_data.COLOURS, frame["keypoints"]
             ):
@@ -93,7 +57,7 @@ class AflwTest(absltest.TestCase):
         shutil.rmtree(self.raw_dir)
         make_dummy_data.make(self.raw_dir, magnification=12)
         self._assert_dots_at_keypoints("test")
-        for frame in self._read("test").values():
+        for frame in self._read_stills("test").values():
             self.assertLessEqual(max(frame["image"].shape), 512)
 
     def test_the_last_tenth_of_the_training_list_is_val(self):
@@ -126,7 +90,7 @@ class AflwTest(absltest.TestCase):
         ]
         points[0, 2] = np.nan
         self._change("test", gt=points)
-        keypoints = self._read("test")["0/test00000_46.jpg"]["keypoints"]
+        keypoints = self._read_stills("test")["0/test00000_46.jpg"]["keypoints"]
         self.assertEqual(
             list(np.isnan(keypoints).all(axis=-1)),
             [False, False, True, False, False],

@@ -1,6 +1,5 @@
 import pathlib
 import shutil
-import tempfile
 from unittest import mock
 
 from absl.testing import absltest
@@ -9,10 +8,10 @@ from PIL import Image
 import scipy.io
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clips
 from data_prep.bbc_pose import bbc_pose_dataset_builder
 from data_prep.bbc_pose import make_dummy_data
+from tests import builder_case
 
 DUMMY_DATA = (
     pathlib.Path(bbc_pose_dataset_builder.__file__).parent / "dummy_data"
@@ -45,36 +44,12 @@ class StridedTest(absltest.TestCase):
         )
 
 
-class BbcPoseTest(absltest.TestCase):
+class BbcPoseTest(builder_case.BuilderCase):
+    DATASET = "bbc_pose"
+
     def setUp(self):
         super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
         self.mat = self.raw_dir / "bbcpose.mat"
-
-    def _build(self, skip_broken=False) -> build.Built:
-        return build.build(
-            "bbc_pose",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            {},
-            skip_broken=skip_broken,
-        )
-
-    def _sources(self):
-        builder = bbc_pose_dataset_builder.Builder(data_dir=self.root / "data")
-        return builder.sources(self.raw_dir)
-
-    def _read(self, split: str) -> dict[str, dict]:
-        """Maps clip id to its frames."""
-        builder = tfds.builder_from_directory(self._build().path)
-        return {
-            clip["clip_id"].decode(): clip["frames"]
-            for clip in tfds.as_numpy(builder.as_dataset(split))
-        }
 
     def _change(self, video: int, **fields) -> None:
         """Rewrites fields of a video in bbcpose.mat."""

@@ -1,16 +1,10 @@
-import pathlib
-import shutil
-import tempfile
-
-from absl.testing import absltest
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clips
 from data_prep.celeba import celeba_dataset_builder
+from tests import builder_case
 
-DUMMY_DATA = pathlib.Path(celeba_dataset_builder.__file__).parent / "dummy_data"
 LANDMARKS = celeba_dataset_builder.LANDMARKS
 PARTITION = celeba_dataset_builder.PARTITION
 MIRROR_LANDMARKS_HEADER = (
@@ -26,35 +20,8 @@ class CelebaBuilderTest(tfds.testing.DatasetBuilderTestCase):
     OVERLAPPING_SPLITS = ["train", "mafl_train"]
 
 
-class CelebaTest(absltest.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
-
-    def _build(self, skip_broken=False) -> build.Built:
-        return build.build(
-            "celeba",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            {},
-            skip_broken=skip_broken,
-        )
-
-    def _read(self, split: str) -> dict[str, dict]:
-        """Maps clip id to the clip's only frame."""
-        builder = tfds.builder_from_directory(self._build().path)
-        found = {}
-        for clip in tfds.as_numpy(builder.as_dataset(split)):
-            frames = clip["frames"]
-            self.assertLen(frames["index"], 1)
-            found[clip["clip_id"].decode()] = {
-                name: values[0] for name, values in frames.items()
-            }
-        return found
+class CelebaTest(builder_case.BuilderCase):
+    DATASET = "celeba"
 
     def _replace(self, path: str, old: str, new: str) -> None:
         path = self.raw_dir / path
@@ -63,7 +30,7 @@ class CelebaTest(absltest.TestCase):
         path.write_text(text.replace(old, new))
 
     def test_keypoints_are_where_the_red_dots_are(self):
-        self._assert_on_red_dots(self._read("mafl_test"))
+        self._assert_on_red_dots(self._read_stills("mafl_test"))
 
     def _assert_on_red_dots(self, frames: dict[str, dict]) -> None:
         for name, frame in frames.items():
@@ -81,10 +48,10 @@ class CelebaTest(absltest.TestCase):
 
     def _assert_reads_all(self) -> None:
         self.assertCountEqual(
-            self._read("train"),
+            self._read_stills("train"),
             [f"{n:06d}.jpg" for n in (*range(1, 5), 8, 9, 10)],
         )
-        mafl_test = self._read("mafl_test")
+        mafl_test = self._read_stills("mafl_test")
         self.assertCountEqual(mafl_test, ["000006.jpg", "000007.jpg"])
         self._assert_on_red_dots(mafl_test)
 
@@ -144,12 +111,12 @@ class CelebaTest(absltest.TestCase):
         line = (self.raw_dir / LANDMARKS).read_text().splitlines()[2]
         name, x, y, *_ = line.split()
 
-        keypoints = self._read("train")[name]["keypoints"]
+        keypoints = self._read_stills("train")[name]["keypoints"]
 
         np.testing.assert_array_equal(keypoints[0], [int(y), int(x)])
 
     def test_images_without_a_row_have_no_annotation(self):
-        train = self._read("train")
+        train = self._read_stills("train")
 
         self.assertTrue(np.isnan(train["000008.jpg"]["keypoints"]).all())
         self.assertFalse(np.isnan(train["000001.jpg"]["keypoints"]).any())
@@ -158,11 +125,13 @@ class CelebaTest(absltest.TestCase):
         mafl_train = {f"{n:06d}.jpg" for n in range(1, 5)}
         unlabelled = {f"{n:06d}.jpg" for n in range(8, 11)}
 
-        self.assertCountEqual(self._read("train"), mafl_train | unlabelled)
-        self.assertCountEqual(self._read("mafl_train"), mafl_train)
-        self.assertCountEqual(self._read("val"), ["000005.jpg"])
         self.assertCountEqual(
-            self._read("mafl_test"), ["000006.jpg", "000007.jpg"]
+            self._read_stills("train"), mafl_train | unlabelled
+        )
+        self.assertCountEqual(self._read_stills("mafl_train"), mafl_train)
+        self.assertCountEqual(self._read_stills("val"), ["000005.jpg"])
+        self.assertCountEqual(
+            self._read_stills("mafl_test"), ["000006.jpg", "000007.jpg"]
         )
 
     def test_jpeg_bytes_are_stored_unchanged(self):

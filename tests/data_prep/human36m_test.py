@@ -1,6 +1,5 @@
 import pathlib
 import shutil
-import tempfile
 from unittest import mock
 
 from absl.testing import parameterized
@@ -9,15 +8,12 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep.human36m import human36m_dataset_builder
 from data_prep.human36m import make_dummy_data
+from tests import builder_case
 
-DUMMY_DATA = (
-    pathlib.Path(human36m_dataset_builder.__file__).parent / "dummy_data"
-)
 JOINTS = list(human36m_dataset_builder.JOINTS)
 VIDEO = "Directions 1.54138969"  # Of S1.
 LONGER_VIDEO = "Directions 1.55011271"  # One frame more than positions.
@@ -35,14 +31,11 @@ class Human36mBuilderTest(tfds.testing.DatasetBuilderTestCase):
     OVERLAPPING_SPLITS = ["train", "annotated_train"]
 
 
-class Human36mTest(parameterized.TestCase):
+class Human36mTest(builder_case.BuilderCase):
+    DATASET = "human36m"
+
     def setUp(self):
         super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
         self.video = self.raw_dir / f"S1/Videos/{VIDEO}.mp4"
         self.positions = (
             self.raw_dir / f"S1/MyPoseFeatures/D2_Positions/{VIDEO}.cdf"
@@ -55,23 +48,6 @@ class Human36mTest(parameterized.TestCase):
             if name == "MAX_FRAMES":
                 module = clips
             self.enter_context(mock.patch.object(module, name, value))
-
-    def _build(self, skip_broken=False) -> build.Built:
-        return build.build(
-            "human36m",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            {},
-            skip_broken=skip_broken,
-        )
-
-    def _read(self, split: str) -> dict[str, dict]:
-        """Maps clip id to the clip's frames."""
-        builder = tfds.builder_from_directory(self._build().path)
-        return {
-            clip["clip_id"].decode(): clip["frames"]
-            for clip in tfds.as_numpy(builder.as_dataset(split))
-        }
 
     def _read_video(self, stride=1) -> list[dict | clips.Broken]:
         """Reads VIDEO of S1 without a build."""

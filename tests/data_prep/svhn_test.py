@@ -2,18 +2,16 @@ import gzip
 import pathlib
 import shutil
 import tarfile
-import tempfile
 
 from absl.testing import parameterized
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clips
 from data_prep.svhn import make_dummy_data
 from data_prep.svhn import svhn_dataset_builder
+from tests import builder_case
 
-DUMMY_DATA = pathlib.Path(svhn_dataset_builder.__file__).parent / "dummy_data"
 BOXES = "digitStruct.mat"
 
 
@@ -23,31 +21,8 @@ class SvhnBuilderTest(tfds.testing.DatasetBuilderTestCase):
     SPLITS = {"train": 4, "val": 2, "test": 3}
 
 
-class SvhnTest(parameterized.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
-
-    def _build(self, skip_broken=False, **options) -> build.Built:
-        return build.build(
-            "svhn",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            options,
-            skip_broken=skip_broken,
-        )
-
-    def _read(self, split: str, **options) -> dict[str, dict]:
-        """Maps clip id to the clip's frames."""
-        builder = tfds.builder_from_directory(self._build(**options).path)
-        return {
-            clip["clip_id"].decode(): clip["frames"]
-            for clip in tfds.as_numpy(builder.as_dataset(split))
-        }
+class SvhnTest(builder_case.BuilderCase):
+    DATASET = "svhn"
 
     def _unpack(self, archive: str) -> pathlib.Path:
         """Replaces an archive by its folder."""

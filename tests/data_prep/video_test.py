@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clips
 from data_prep import pictures
 from data_prep.video import crops
 from data_prep.video import make_dummy_data
 from data_prep.video import video_dataset_builder
+from tests import builder_case
 
 DUMMY_DATA = pathlib.Path(make_dummy_data.__file__).parent / "dummy_data"
 
@@ -29,25 +29,13 @@ def _centre_of_red(image: np.ndarray) -> np.ndarray:
     return np.argwhere(red - green > 100).mean(axis=0)
 
 
-class VideoTest(parameterized.TestCase):
+class VideoTest(builder_case.BuilderCase):
+    DATASET = "video"
+
     def setUp(self):
         super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
         self.keypoints = str(self.raw_dir / "annotations.csv")
         self.boxes = str(self.raw_dir / "boxes.csv")
-
-    def _build(self, skip_broken=False, **options) -> build.Built:
-        return build.build(
-            "video",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            options,
-            skip_broken=skip_broken,
-        )
 
     def _clips(self, split: str, **options) -> list[dict]:
         builder = tfds.builder_from_directory(self._build(**options).path)

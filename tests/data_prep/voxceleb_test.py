@@ -1,21 +1,15 @@
 import os
-import pathlib
 import shutil
-import tempfile
 
-from absl.testing import absltest
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import build
 from data_prep import clips
 from data_prep import held_out
 from data_prep.voxceleb import voxceleb_dataset_builder
+from tests import builder_case
 
-DUMMY_DATA = (
-    pathlib.Path(voxceleb_dataset_builder.__file__).parent / "dummy_data"
-)
 ADA_1, ADA_2 = "Ada_Example/aB-1/0000", "Ada_Example/cD_2/0000"
 BO, ZOE = "Bo_Example/eF3/0000", "Zoe_Example/gH4/0000"
 
@@ -25,23 +19,8 @@ class VoxcelebBuilderTest(tfds.testing.DatasetBuilderTestCase):
     SPLITS = {"train": 3, "val": 1}  # Clips: one a video.
 
 
-class VoxcelebTest(absltest.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.root = pathlib.Path(
-            self.enter_context(tempfile.TemporaryDirectory())
-        )
-        self.raw_dir = self.root / "raw"
-        shutil.copytree(DUMMY_DATA, self.raw_dir)
-
-    def _build(self, skip_broken=False, **options) -> build.Built:
-        return build.build(
-            "voxceleb",
-            str(self.raw_dir),
-            str(self.root / "data"),
-            options,
-            skip_broken=skip_broken,
-        )
+class VoxcelebTest(builder_case.BuilderCase):
+    DATASET = "voxceleb"
 
     def _read(self, split: str, decode=True, **options) -> dict[str, dict]:
         """Maps clip id to its frames; their images maybe as bytes."""
@@ -54,12 +33,6 @@ class VoxcelebTest(absltest.TestCase):
             clip["clip_id"].decode(): clip["frames"]
             for clip in tfds.as_numpy(dataset)
         }
-
-    def _sources(self, **options):
-        builder = voxceleb_dataset_builder.Builder(
-            data_dir=self.root / "data", **options
-        )
-        return builder.sources(self.raw_dir)
 
     def _exclude(self, text: str) -> dict[str, str]:
         path = self.root / "exclude.txt"
