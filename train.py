@@ -32,7 +32,7 @@ _PRESET = flags.DEFINE_string(
     "preset",
     None,
     "Settings to start from, instead of the dataset's own: one of"
-    f" {', '.join(configs.PRESETS)}.",
+    f" {configs.PRESET_NAMES}.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Override of one setting, e.g. --set train.batch_size=16."
@@ -58,7 +58,7 @@ def main() -> int:
     preset = _PRESET.value or _DATASET.value or "puppets"
     if preset not in configs.PRESETS:
         raise errors.UserError(
-            f"no preset {preset!r}; one of {', '.join(configs.PRESETS)}"
+            f"no preset {preset!r}; one of {configs.PRESET_NAMES}"
         )
     workdir = _WORKDIR.value or f"runs/{preset}"
     try:

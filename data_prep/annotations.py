@@ -123,7 +123,7 @@ class Annotations:
         images = set(image_names)
         by_ending = collections.defaultdict(list)
         for image in images:
-            for ending in _endings(image):
+            for ending in endings(image):
                 by_ending[ending].append(image)
         renamed = []
         for entry in self._entries.values():
@@ -131,7 +131,7 @@ class Annotations:
             if entry.image not in images:
                 found = by_ending.get(entry.image, []) + [
                     ending
-                    for ending in _endings(entry.image)
+                    for ending in endings(entry.image)
                     if ending in images
                 ]
             if not found:
@@ -220,8 +220,8 @@ def _mirror(name: str) -> str:
     return _SIDE.sub(lambda side: words[side[0]], name)
 
 
-def _endings(path: str) -> list[str]:
-    """Of a/b/c: a/b/c, b/c and c."""
+def endings(path: str) -> list[str]:
+    """Of a/b/c: a/b/c, b/c and c, by which `Annotations.check` finds it."""
     parts = path.split("/")
     return ["/".join(parts[start:]) for start in range(len(parts))]
 

@@ -2,6 +2,8 @@
 
 import hashlib
 
+import tensorflow_datasets as tfds
+
 from data_prep import annotations
 from data_prep import clips
 
@@ -35,23 +37,29 @@ def fractions(
     return {"val": val_fraction, "test": test_fraction}
 
 
-def roles(
+def metadata(
     shares: dict[str, float], annotated: annotations.Annotations
-) -> dict[str, str]:
-    """The split of each role; see `clips.metadata`.
+) -> tfds.core.MetadataDict:
+    """What `clips.metadata` says of a user's own data.
 
     Args:
         shares: see `fractions`.
         annotated: the keypoints.
     """
-    found = {"train": "train"}
+    names = annotated.keypoint_names
+    roles = {"train": "train"}
     if shares["val"]:
-        found["val"] = "val"
-    if annotated.keypoint_names:
-        found["regression_train"] = "annotated_train"
+        roles["val"] = "val"
+    if names:
+        roles["regression_train"] = "annotated_train"
         if shares["test"]:
-            found["regression_test"] = "annotated_test"
-    return found
+            roles["regression_test"] = "annotated_test"
+    return clips.metadata(
+        keypoint_names=names,
+        left_right_swaps=annotations.left_right_swaps(names),
+        normalizing_pair=annotations.eyes(names),
+        splits=roles,
+    )
 
 
 def position(name: str) -> float:

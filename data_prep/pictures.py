@@ -96,7 +96,9 @@ def read_upright(path: pathlib.Path) -> np.ndarray:
         return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
 
 
-def prepare(encoded: bytes) -> tuple[bytes, np.ndarray]:
+def prepare(
+    encoded: bytes, max_side: int = MAX_SIDE
+) -> tuple[bytes, np.ndarray]:
     """Makes an image file an upright RGB image of bounded size.
 
     An RGB JPEG or PNG that is upright and small enough keeps its bytes.
@@ -104,6 +106,7 @@ def prepare(encoded: bytes) -> tuple[bytes, np.ndarray]:
     Args:
         encoded: a file that Pillow reads. Of an animation, the first frame is
             taken; what is transparent becomes black.
+        max_side: see `shrink`.
 
     Returns:
         The JPEG (if it was one before) or PNG, and float `[2]`, the new size
@@ -118,10 +121,10 @@ def prepare(encoded: bytes) -> tuple[bytes, np.ndarray]:
             and getattr(image, "n_frames", 1) == 1  # No animated PNG.
             and image.getexif().get(0x0112, 1) == 1  # Orientation: upright.
         )
-        if is_plain and max(image.size) <= MAX_SIDE:
+        if is_plain and max(image.size) <= max_side:
             return encoded, np.ones(2)
         rgb = _to_rgb(ImageOps.exif_transpose(image))
-    rgb, scale = _shrink(rgb, MAX_SIDE)
+    rgb, scale = _shrink(rgb, max_side)
     return _encode(rgb, is_lossy), scale
 
 

@@ -101,7 +101,7 @@ class Ablation:
         if self.preset not in configs.PRESETS:
             raise errors.UserError(
                 f"--preset: no preset {self.preset!r}; one of"
-                f" {', '.join(configs.PRESETS)}"
+                f" {configs.PRESET_NAMES}"
             )
         if not self.minutes > 0:
             raise errors.UserError(
@@ -509,9 +509,7 @@ def _interrupt(*_) -> None:
 def main() -> int:
     """Runs the command; returns its exit status."""
     if not _PRESET.value:
-        raise errors.UserError(
-            f"give --preset, one of {', '.join(configs.PRESETS)}"
-        )
+        raise errors.UserError(f"give --preset, one of {configs.PRESET_NAMES}")
     signal.signal(signal.SIGTERM, _interrupt)  # Lest training goes on alone.
     ablation = Ablation(
         _PRESET.value,

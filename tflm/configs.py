@@ -341,6 +341,12 @@ PRESETS = {
     ),
 }
 
+# For messages: all of them would fill the screen.
+PRESET_NAMES = (
+    ", ".join(n for n in PRESETS if not n.endswith(("_released", "_paper")))
+    + "; or one of these datasets with _released or _paper"
+)
+
 
 def to_json(config: Config) -> str:
     """Serialises `config`, one field a line."""

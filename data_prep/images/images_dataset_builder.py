@@ -70,17 +70,12 @@ class Builder(clip_builder.ClipBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        names = self._annotations.keypoint_names
+        num_keypoints = len(self._annotations.keypoint_names)
         return tfds.core.DatasetInfo(
             builder=self,
             description="A folder of images.",
-            features=clips.features(len(names)),
-            metadata=clips.metadata(
-                keypoint_names=names,
-                left_right_swaps=annotations.left_right_swaps(names),
-                normalizing_pair=annotations.eyes(names),
-                splits=held_out.roles(self._fractions, self._annotations),
-            ),
+            features=clips.features(num_keypoints),
+            metadata=held_out.metadata(self._fractions, self._annotations),
         )
 
     def sources(

@@ -240,6 +240,8 @@ class Builder(clip_builder.ClipBuilder):
                 f"--stride={stride}, --start={start}, --end={end} must be at"
                 " least 1, at least 0, and more than --start"
             )
+        if max_side < 1:
+            raise clips.RawDataError(f"--max_side={max_side} must be positive")
         if sum((crop is not None, boxes is not None, motion_crop)) > 1:
             raise clips.RawDataError(
                 "--crop, --boxes and --motion_crop: give one of them"
@@ -256,17 +258,12 @@ class Builder(clip_builder.ClipBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        names = self._annotations.keypoint_names
+        num_keypoints = len(self._annotations.keypoint_names)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Videos.",
-            features=clips.features(len(names)),
-            metadata=clips.metadata(
-                keypoint_names=names,
-                left_right_swaps=annotations.left_right_swaps(names),
-                normalizing_pair=annotations.eyes(names),
-                splits=held_out.roles(self._fractions, self._annotations),
-            ),
+            features=clips.features(num_keypoints),
+            metadata=held_out.metadata(self._fractions, self._annotations),
         )
 
     def sources(
@@ -556,10 +553,12 @@ def _frames_of(
         images: paths of image files.
     """
     paths = set(images)
-    endings = {ending for image in images for ending in _endings(image)}
+    endings = {
+        ending for image in images for ending in annotations.endings(image)
+    }
     found = {}
     for name in annotated:
-        if name in endings or not paths.isdisjoint(_endings(name)):
+        if name in endings or not paths.isdisjoint(annotations.endings(name)):
             continue
         match = _PLAIN_FRAME.fullmatch(name) or _DEEPLABCUT_FRAME.fullmatch(
             name
@@ -575,12 +574,6 @@ def _frames_of(
         if len(fitting) == 1:
             found[name] = (fitting[0], int(match[2]))
     return found
-
-
-def _endings(path: str) -> list[str]:
-    """Of a/b/c: a/b/c, b/c and c; what `Annotations.check` takes for it."""
-    parts = path.split("/")
-    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _video_of_folder(image: str, names: Sequence[str]) -> str | None:

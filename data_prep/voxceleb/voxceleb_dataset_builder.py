@@ -7,7 +7,6 @@ import pathlib
 import re
 
 import numpy as np
-from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
@@ -31,29 +30,20 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         for index, image_name in part:
             path = folder / image_name
             try:
-                encoded, size = clips.read_image(path)
+                encoded, _ = clips.read_image(path)
             except clips.RawDataError as error:
                 yield clips.Broken(str(path), str(error))
                 continue
+            image, _ = pictures.prepare(encoded, MAX_SIDE)
             frames.append(
                 {
-                    "image": io.BytesIO(_stored(encoded, max(size))),
+                    "image": io.BytesIO(image),
                     "index": index,
                     "keypoints": keypoints,
                 }
             )
         if frames:
             yield {"clip_id": f"{name}/{number:04d}", "frames": frames}
-
-
-def _stored(encoded: bytes, longer_side: int) -> bytes:
-    """The JPEG or PNG to store; the bytes of the file, if they will do."""
-    encoded, _ = pictures.prepare(encoded)
-    if longer_side <= MAX_SIDE:
-        return encoded
-    with Image.open(io.BytesIO(encoded)) as image:
-        pixels, _ = pictures.shrink(np.asarray(image), MAX_SIDE)
-    return pictures.encode_jpeg(pixels)
 
 
 class Builder(clip_builder.ClipBuilder, skip_registration=True):

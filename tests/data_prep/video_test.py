@@ -264,6 +264,7 @@ class VideoTest(builder_case.BuilderCase):
 
     @parameterized.parameters(
         ({"stride": 0}, "--stride=0"),
+        ({"max_side": 0}, "--max_side=0 must be positive"),
         ({"crop": "1,2,3"}, "--crop=1,2,3 must be top,left,height,width"),
         ({"crop": "0,0,8,8", "motion_crop": True}, "give one of them"),
         ({"boxes": "no.csv"}, "--boxes=no.csv cannot be read"),
