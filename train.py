@@ -135,10 +135,15 @@ def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
         builder = importlib.import_module(module).Builder
     command = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
     if source := builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        words = " ".join(["python -m data_prep", *command, "--raw_dir=DIR"])
+        words = " ".join(["python -m data_prep", *command])
+        raw_data = f"--raw_dir=DIR; raw data: {source}"
         raise errors.UserError(
-            f"no shards of {dataset} in {data_dir}; build them with: {words};"
-            f" raw data: {source}"
+            f"no shards of {dataset} in {data_dir}; build them with: {words}"
+            + (
+                f" (a download), or with your own copy: {raw_data}"
+                if builder.RAW_DIR_IS_OPTIONAL
+                else f" {raw_data}"
+            )
         )
     print(f"no shards of {dataset} in {data_dir} yet: building them")
     root = pathlib.Path(__file__).resolve().parent

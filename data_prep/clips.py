@@ -83,7 +83,8 @@ def metadata(
             (the eyes of a face), or None.
         splits: the split of each role: "train" (landmarks are learned on it),
             "val", "regression_train" and "regression_test" (the regressor is
-            fitted on the one, scored on the other). A role may be missing.
+            fitted on the one, scored on the other); "test" of a dataset
+            without annotations. A role may be missing.
     """
     return tfds.core.MetadataDict(
         keypoint_names=list(keypoint_names),

@@ -191,6 +191,11 @@ class EndToEndTest(absltest.TestCase):
             "--raw_dir=DIR",
             "mmlab.ie.cuhk.edu.hk",
         )
+        self._assert_one_line_error(
+            _run("train.py", "--dataset=smallnorb", self.data),
+            "--dataset=smallnorb --data_dir=",
+            " (a download), or with your own copy: --raw_dir=DIR",
+        )
         self.assertFalse((self.root / "run").exists())
 
     def test_user_errors_of_evaluation_and_export(self):

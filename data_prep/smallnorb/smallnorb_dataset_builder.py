@@ -124,7 +124,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
                 keypoint_names=[],
                 left_right_swaps=[],
                 normalizing_pair=None,
-                splits={"train": "train", "val": "val"},
+                splits={"train": "train", "val": "val", "test": "test"},
             ),
         )
 

@@ -89,7 +89,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=[],
                 left_right_swaps=[],
                 normalizing_pair=None,
-                splits={"train": "train", "val": "val"},
+                splits={"train": "train", "val": "val", "test": "test"},
             ),
         )
 

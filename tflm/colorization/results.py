@@ -14,7 +14,7 @@ from tflm.data import shards as shards_lib
 from tflm.data import stills
 from tflm.losses import loss_networks
 
-_HELD_OUT = ("val", "regression_test")  # Roles, the first there is.
+_HELD_OUT = ("val", "test", "regression_test")  # Roles, the first there is.
 _SCORED_IMAGES = 256
 _SHOWN_IMAGES = 8
 _BATCH_SIZE = 32

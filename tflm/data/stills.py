@@ -18,7 +18,7 @@ def stills(
     Args:
         config: sizes of the view.
         shards: any dataset, not only `config.data.dataset`.
-        role: "train", "val", "regression_train" or "regression_test".
+        role: of the images, "train" for instance.
         batch_size: of all batches but the last.
 
     Returns:

@@ -82,7 +82,7 @@ def detect(
         model: with trained weights.
         config: that of the model.
         shards: any dataset.
-        role: "train", "val", "regression_train" or "regression_test".
+        role: of the images, "train" for instance.
         untrained: a second model, run on the same images.
         num_shown: images to keep, the first of as many clips.
         max_images: stop at the end of the batch that reaches it.

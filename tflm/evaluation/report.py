@@ -219,7 +219,7 @@ def _test_role(shards: shards_lib.Shards) -> tuple[str, str | None]:
         why_not = f"{name} has no annotations"
     elif missing:
         why_not = f"{name} has no annotations for {' and '.join(missing)}"
-    roles = ["val", "train"] if why_not else ["regression_test"]
+    roles = ["test", "val", "train"] if why_not else ["regression_test"]
     role = next((role for role in roles if role in shards.splits), roles[-1])
     for used in [role] if why_not else ["regression_train", role]:
         shards.num_clips(used)

@@ -28,7 +28,7 @@ from tflm.serving import tflite
 SAVED_MODEL, TFLITE = "saved_model/1", "detector.tflite"
 LARGEST_DIFFERENCE = 1e-3  # From Keras; fractions of the image, confidences.
 
-_ROLES = ("val", "regression_test", "regression_train", "train")
+_ROLES = ("val", "test", "regression_test", "regression_train", "train")
 _TIMED_RUNS = 20
 
 _Answer = dict[str, np.ndarray]

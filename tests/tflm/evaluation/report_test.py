@@ -285,15 +285,22 @@ class EvaluateTest(parameterized.TestCase):
         self.assertIn("no figures of landmarks", text)
 
     @parameterized.named_parameters(
-        ("no_keypoints", {"names": ()}, "discs has no annotations$"),
+        ("no_keypoints", {"names": ()}, "discs has no annotations$", 30),
         (
             "no_test",
             {"roles": {"train": "train", "regression_train": "train"}},
             "discs has no annotations for regression_test$",
+            30,
+        ),
+        (
+            "test_images",
+            {"names": (), "roles": {"train": "train", "test": "test"}},
+            "discs has no annotations$",
+            6,
         ),
     )
     def test_without_annotations_only_landmarks_are_judged(
-        self, builder, expected
+        self, builder, expected, num_images
     ):
         data_dir = self.build(self.id().rpartition(".")[2], **builder)
 
@@ -304,6 +311,7 @@ class EvaluateTest(parameterized.TestCase):
         self.assertIsNone(found["nme_percent"])
         self.assertIsNone(found["pck"])
         self.assertLen(found["health"]["spread"], 3)
+        self.assertEqual(found["health"]["num_images"], num_images)
 
     def test_keypoint_that_no_training_image_annotates_is_named(self):
         data_dir = self.build("absent", names=("left", "right", "never"))
