@@ -250,7 +250,7 @@ class _Read(beam.DoFn):
                 self._notes.set_error(str(error))
         if self._notes.has_error():
             # tfds fails, and Beam shows how, if a split has no clip at all.
-            yield uuid.uuid4().hex, {"clip_id": "", "frames": []}
+            yield uuid.uuid4().hex, clips.clip("", [])
 
     def _clips(
         self, number: int, source: clip_builder.Source

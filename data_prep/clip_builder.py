@@ -55,10 +55,9 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             `tfds.download.DownloadConfig`.
 
     Attributes:
-        read: from a source to its clips, one at a time: `clip_id`, unique in
-            its split, and `frames`, see `clips.features`. It raises
-            RawDataError, or yields a `clips.Broken` where --skip_broken may go
-            on. A function of a module, so that workers can be sent it.
+        read: from a source to its clips, one at a time, see `clips.clip`. It
+            raises RawDataError, or yields a `clips.Broken` where --skip_broken
+            may go on. A function of a module, so that workers can be sent it.
         MAY_SHARE: pairs of splits that may show the same groups.
         RAW_DIR_IS_OPTIONAL: whether `sources` can do without the folder that
             MANUAL_DOWNLOAD_INSTRUCTIONS describe; it gets None then.

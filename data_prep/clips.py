@@ -45,14 +45,20 @@ def features(
 ) -> tfds.features.FeaturesDict:
     """The features of a clip.
 
+    `video` is shared by the clips that are cut out of one video; other clips
+    have their own `clip_id` there.
+
     `keypoints` are float32 `[num_rows(num_keypoints), 2]`, (y, x), in pixels of
     the stored image (0 = centre of the first pixel), NaN where missing. `index`
-    is the frame's position in its video, 0 for stills. Each of `factors`, such
-    as "azimuth", is an int64 of every frame.
+    is the frame's position in its video, 0 for stills. `scale` is the size of
+    the stored image as a share of what it was in the original image or video,
+    (y, x): below 1 where it was shrunk. Each of `factors`, such as "azimuth",
+    is an int64 of every frame.
     """
     return tfds.features.FeaturesDict(
         {
             "clip_id": tfds.features.Text(),
+            "video": tfds.features.Text(),
             "frames": tfds.features.Sequence(
                 {
                     "image": tfds.features.Image(shape=(None, None, 3)),
@@ -60,6 +66,7 @@ def features(
                     "keypoints": tfds.features.Tensor(
                         shape=(num_rows(num_keypoints), 2), dtype=np.float32
                     ),
+                    "scale": tfds.features.Tensor(shape=(2,), dtype=np.float32),
                     **{name: np.int64 for name in factors},
                 }
             ),
@@ -94,20 +101,50 @@ def metadata(
     )
 
 
-def still(clip_id: str, image: bytes, keypoints: np.ndarray) -> dict:
-    """A clip of one frame.
+def frame(
+    image: bytes,
+    index: int,
+    keypoints: np.ndarray | None = None,
+    scale: np.ndarray | tuple[float, float] = (1.0, 1.0),
+    **factors: int,
+) -> dict:
+    """A frame of a clip; see `features`.
 
     Args:
-        clip_id: unique in its split.
         image: encoded JPEG or PNG, stored as it is.
-        keypoints: float `[rows, 2]`, see `features`.
+        index: in the video.
+        keypoints: float `[rows, 2]`; None: there are none.
+        scale: as `pictures.shrink` answers.
+        **factors: of the dataset.
     """
-    frame = {
+    if keypoints is None:
+        keypoints = np.full([num_rows(0), 2], np.nan)
+    return {
         "image": io.BytesIO(image),
-        "index": 0,
+        "index": index,
         "keypoints": keypoints.astype(np.float32),
+        "scale": np.asarray(scale, np.float32),
+        **factors,
     }
-    return {"clip_id": clip_id, "frames": [frame]}
+
+
+def clip(clip_id: str, frames: Sequence[dict], video: str = "") -> dict:
+    """A clip of frames, see `features`; `clip_id` is unique in its split."""
+    return {
+        "clip_id": clip_id,
+        "video": video or clip_id,
+        "frames": list(frames),
+    }
+
+
+def still(
+    clip_id: str,
+    image: bytes,
+    keypoints: np.ndarray,
+    scale: np.ndarray | tuple[float, float] = (1.0, 1.0),
+) -> dict:
+    """A clip of one frame."""
+    return clip(clip_id, [frame(image, 0, keypoints, scale)])
 
 
 def strided(frames: Sequence) -> list[Sequence]:

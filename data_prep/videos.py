@@ -29,6 +29,19 @@ def num_frames(path: pathlib.Path) -> int:
         raise _broken(path, error) from None
 
 
+def frame_rate(path: pathlib.Path) -> float:
+    """Frames a second, on average; 25 if the file does not say.
+
+    Raises:
+        RawDataError: if the file is no video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return float(_stream(path, container).average_rate or 25)
+    except (av.FFmpegError, OSError) as error:
+        raise _broken(path, error) from None
+
+
 def frames(
     path: pathlib.Path, start: int = 0, end: int | None = None, stride: int = 1
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -59,8 +72,10 @@ def frames(
             stream.thread_type = "AUTO"
             promised = _promised(container, stream)
             for index, frame in enumerate(container.decode(stream)):
+                if index == 0:
+                    matrix = _display_matrix(frame)
                 if index >= start and (index - start) % stride == 0:
-                    yield index, _upright(frame)
+                    yield index, _upright(frame, matrix)
                 if end is not None and index + 1 >= end:
                     return
     except (av.FFmpegError, OSError) as error:
@@ -88,7 +103,8 @@ def samples(path: pathlib.Path, count: int) -> list[np.ndarray]:
                 container.seek(round(wanted * 1e6))  # The key frame before it.
                 for frame in container.decode(stream):
                     if (frame.time or 0.0) >= wanted:
-                        found.append(_upright(frame))
+                        matrix = _display_matrix(frame)
+                        found.append(_upright(frame, matrix))
                         break
     except (av.FFmpegError, OSError) as error:
         raise _broken(path, error) from None
@@ -141,13 +157,24 @@ def _is_cut_matroska(path: pathlib.Path) -> bool:
     return path.stat().st_size < end
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """How the file says that its frames are shown: int32 `[3, 3]`.
+
+    To be asked of one frame of a file: a frame and its side data refer to each
+    other, so one that was asked is in memory until Python looks for cycles.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return None
+    return np.frombuffer(matrix, np.int32).reshape(3, 3).copy()
+
+
+def _upright(frame: av.VideoFrame, matrix: np.ndarray | None) -> np.ndarray:
     """RGB, turned and mirrored to the nearest quarter as the file says."""
     image = frame.to_ndarray(format="rgb24")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
         # A stored (x, y) is shown at (a x + c y, b x + d y), but for a shift.
-        (a, b, _), (c, d, _), _ = np.frombuffer(matrix, np.int32).reshape(3, 3)
+        (a, b, _), (c, d, _), _ = matrix
         if abs(b) + abs(c) > abs(a) + abs(d):
             image, a, d = image.swapaxes(0, 1), c, b
         image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -37,14 +37,14 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         return
     image, scale = pictures.prepare(encoded)
     keypoints = pictures.shrink_points(keypoints, scale)
-    yield clips.still(source.group, image, keypoints)
+    yield clips.still(source.group, image, keypoints, scale)
 
 
 class Builder(clip_builder.ClipBuilder):
     """One clip per face."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"the folder that holds {IMAGES}/, {TRAIN}{LIST}, {TRAIN}{POINTS},"
         f" {TEST}{LIST} and {TEST}{POINTS}: the AFLW download of {URL}"

@@ -79,34 +79,34 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
             points = (
                 spec.joints.points[rows[frame]] if frame in rows else unknown
             )
-            image, points = _crop(encoded, points, spec.box)
-            frames.append(
-                {
-                    "image": io.BytesIO(image),
-                    "index": frame,
-                    "keypoints": points.astype(np.float32),
-                }
-            )
+            image, points, scale = _crop(encoded, points, spec.box)
+            frames.append(clips.frame(image, frame, points, scale))
         if frames:
-            yield {"clip_id": f"{source.group}/{number:05d}", "frames": frames}
+            clip_id = f"{source.group}/{number:05d}"
+            yield clips.clip(clip_id, frames, video=source.group)
 
 
 def _crop(
     encoded: bytes, points: np.ndarray, box: pictures.Box
-) -> tuple[bytes, np.ndarray]:
-    """Returns the JPEG to store, and `points` (see `Joints`) in its pixels."""
+) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """Crops a frame.
+
+    Returns:
+        The JPEG to store, `points` (see `Joints`) in its pixels, and its scale,
+        see `clips.frame`.
+    """
     with Image.open(io.BytesIO(encoded)) as image:
         pixels = np.asarray(image.convert("RGB"))
     pixels, scale = pictures.shrink(pictures.crop(pixels, box), MAX_SIDE)
     points = pictures.shrink_points(pictures.crop_points(points, box), scale)
-    return pictures.encode_jpeg(pixels), points
+    return pictures.encode_jpeg(pixels), points, scale
 
 
 class Builder(clip_builder.ClipBuilder):
     """Clips of up to 32 frames, spread over the whole of one video."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"the folder that holds {ANNOTATIONS} and the frame folders 1/ to"
         f" {NUM_VIDEOS}/ of BBC Pose"

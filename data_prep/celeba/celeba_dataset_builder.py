@@ -56,8 +56,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
 class Builder(clip_builder.ClipBuilder):
     """One clip per face: the original JPEG and its keypoints."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"the folder that holds {IMAGES}/, {LANDMARKS} and {PARTITION} of"
         " CelebA (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) and the"

@@ -5,7 +5,6 @@ in a pair, as it does in the video.
 """
 
 from collections.abc import Iterator
-import io
 import itertools
 import math
 import pathlib
@@ -76,13 +75,15 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
             start = number * clips.MAX_FRAMES
             seen = positions[start : start + clips.MAX_FRAMES]
             box = pictures.square_around(seen, MARGIN)
-            yield {
-                "clip_id": f"{folder.name}/{name}/{start:05d}",
-                "frames": [
+            title = f"{folder.name}/{name}"
+            yield clips.clip(
+                f"{title}/{start:05d}",
+                [
                     _frame(index, image, positions[index], box, video)
                     for index, image in frames
                 ],
-            }
+                video=title,
+            )
     except clips.RawDataError as error:
         yield clips.Broken(str(video), str(error))
 
@@ -90,8 +91,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
 class Builder(clip_builder.ClipBuilder):
     """Clips of one actor each, seen by one camera."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"the folder that holds S1/{VIDEOS}/*.mp4, S1/{POSITIONS}/*.cdf and the"
         f" same of S5, S6, S7, S8, S9 and S11, from {HOMEPAGE}"
@@ -236,8 +237,5 @@ def _frame(
         )
     points = pictures.crop_points(positions[list(JOINTS.values())], box)
     cropped, scale = pictures.shrink(pictures.crop(image, box), MAX_SIDE)
-    return {
-        "image": io.BytesIO(pictures.encode_jpeg(cropped)),
-        "index": index,
-        "keypoints": pictures.shrink_points(points, scale).astype(np.float32),
-    }
+    points = pictures.shrink_points(points, scale)
+    return clips.frame(pictures.encode_jpeg(cropped), index, points, scale)

@@ -26,7 +26,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         yield clips.Broken(str(path), str(error))
         return
     image, scale = pictures.prepare(encoded)
-    yield clips.still(name, image, pictures.shrink_points(points, scale))
+    points = pictures.shrink_points(points, scale)
+    yield clips.still(name, image, points, scale)
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -43,8 +44,8 @@ class Builder(clip_builder.ClipBuilder):
             keypoints cannot be read.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"a folder of your images ({', '.join(SUFFIXES)}), in sub-folders or"
         " not"

@@ -26,11 +26,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict]:
     for index, image in enumerate(images):
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
-        buffer.seek(0)
-        frames.append(
-            {"image": buffer, "index": index, "keypoints": joints[index]}
-        )
-    yield {"clip_id": source.group, "frames": frames}
+        frames.append(clips.frame(buffer.getvalue(), index, joints[index]))
+    yield clips.clip(source.group, frames)
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -41,8 +38,8 @@ class Builder(clip_builder.ClipBuilder):
         seed: the clips are a pure function of it.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     read = staticmethod(_read)
 
     def __init__(

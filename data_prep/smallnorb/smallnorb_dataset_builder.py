@@ -65,7 +65,6 @@ def _read(source: clip_builder.Source) -> Iterator[dict]:
     """
     clip_id, images, lighting, views = source.spec
     _, num_cameras, height, width = images.shape
-    missing = np.full([clips.num_rows(0), 2], np.nan, np.float32)
     frames = []
     with images.path.open("rb") as file:
         for index, (row, azimuth, elevation) in enumerate(views):
@@ -76,18 +75,16 @@ def _read(source: clip_builder.Source) -> Iterator[dict]:
             )
             buffer = io.BytesIO()
             gray.convert("RGB").save(buffer, "PNG")
-            buffer.seek(0)
             frames.append(
-                {
-                    "image": buffer,
-                    "index": index,
-                    "keypoints": missing,
-                    "azimuth": int(azimuth),
-                    "elevation": int(elevation),
-                    "lighting": lighting,
-                }
+                clips.frame(
+                    buffer.getvalue(),
+                    index,
+                    azimuth=int(azimuth),
+                    elevation=int(elevation),
+                    lighting=lighting,
+                )
             )
-    yield {"clip_id": clip_id, "frames": frames}
+    yield clips.clip(clip_id, frames)
 
 
 class Builder(clip_builder.ClipBuilder, skip_registration=True):
@@ -96,8 +93,8 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
     It is not registered with tfds, whose own builder has the name.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     BUILDER_CONFIGS = [  # None of them: all categories.
         tfds.core.BuilderConfig(name=category, description=f"Only {category}.")
         for category in CATEGORIES

@@ -67,8 +67,8 @@ class Builder(clip_builder.ClipBuilder):
         extra: whether to train on the archive `extra`, too.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "the folder that holds train.tar.gz and test.tar.gz (and, with --extra,"
         f" extra.tar.gz) of format 1, full numbers, from {HOMEPAGE}"
@@ -290,21 +290,16 @@ def _decode(encoded: bytes) -> np.ndarray:
 
 def _clip(clip_id: str, image: np.ndarray, digits: np.ndarray) -> dict:
     """Crops the digits, of which the label of '0' is 10."""
-    missing = np.full([clips.num_rows(0), 2], np.nan, np.float32)
     frames = []
     for index, (label, *box) in enumerate(digits):
         crop = Image.fromarray(pictures.crop(image, square(*box)))
         digit = crop.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         encoded = pictures.encode_jpeg(np.asarray(digit))
+        scale = np.divide(digit.size, crop.size)[::-1]
         frames.append(
-            {
-                "image": io.BytesIO(encoded),
-                "index": index,
-                "keypoints": missing,
-                "digit": int(label) % 10,
-            }
+            clips.frame(encoded, index, scale=scale, digit=int(label) % 10)
         )
-    return {"clip_id": clip_id, "frames": frames}
+    return clips.clip(clip_id, frames)
 
 
 def square(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import functools
-import io
 import math
 import pathlib
 import re
@@ -110,7 +109,7 @@ def _read_stretch(stretch: Stretch, cutter: "_Cutter") -> Iterator[dict]:
 def _clips(name: str, frames: Sequence[dict]) -> Iterator[dict]:
     for part in clips.strided(frames):
         clip_id = f"{name}:{part[0]['index']}"
-        yield {"clip_id": clip_id, "frames": list(part)}
+        yield clips.clip(clip_id, part, video=name)
 
 
 def _read_frames(
@@ -135,7 +134,7 @@ def _read_images(
             yield clips.Broken(str(path), str(error))
             continue
         if frame := cutter.frame(image, 0, points):
-            yield {"clip_id": name, "frames": [frame]}
+            yield clips.clip(name, [frame])
         elif marked.view.follows:
             yield _unseen(marked, str(path))
 
@@ -179,11 +178,7 @@ class _Cutter:
             points = pictures.crop_points(points, box)
         image, scale = pictures.shrink(image, self._view.max_side)
         points = pictures.shrink_points(points, scale)
-        return {
-            "image": io.BytesIO(pictures.encode_jpeg(image)),
-            "index": index,
-            "keypoints": points.astype(np.float32),
-        }
+        return clips.frame(pictures.encode_jpeg(image), index, points, scale)
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -208,8 +203,8 @@ class Builder(clip_builder.ClipBuilder):
             read.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"a folder of your videos ({', '.join(SUFFIXES)}), in sub-folders or"
         " not"

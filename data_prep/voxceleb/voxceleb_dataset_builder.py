@@ -1,12 +1,10 @@
 """VoxCeleb: frames of face tracks of people who talk; see README.md."""
 
 from collections.abc import Iterator
-import io
 import math
 import pathlib
 import re
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
@@ -23,7 +21,6 @@ VAL_FRACTION = 0.05  # Of the identities.
 def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
     """Reads the frames of a video; `spec` is its clips' name and its folder."""
     name, folder = source.spec
-    keypoints = np.full([clips.num_rows(0), 2], np.nan, np.float32)
     numbered = list(enumerate(_image_names(folder)))
     for number, part in enumerate(clips.strided(numbered)):
         frames = []
@@ -34,16 +31,10 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
             except clips.RawDataError as error:
                 yield clips.Broken(str(path), str(error))
                 continue
-            image, _ = pictures.prepare(encoded, MAX_SIDE)
-            frames.append(
-                {
-                    "image": io.BytesIO(image),
-                    "index": index,
-                    "keypoints": keypoints,
-                }
-            )
+            image, scale = pictures.prepare(encoded, MAX_SIDE)
+            frames.append(clips.frame(image, index, scale=scale))
         if frames:
-            yield {"clip_id": f"{name}/{number:04d}", "frames": frames}
+            yield clips.clip(f"{name}/{number:04d}", frames, video=name)
 
 
 class Builder(clip_builder.ClipBuilder, skip_registration=True):
@@ -58,8 +49,8 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
         RawDataError: if the fraction leaves nothing to train on.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "the folder of VoxCeleb's identities, each with folders of cropped face"
         " images, one a video"

@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+from PIL import Image
 import scipy.io
 import tensorflow_datasets as tfds
 
@@ -57,8 +58,12 @@ class AflwTest(builder_case.BuilderCase):
         shutil.rmtree(self.raw_dir)
         make_dummy_data.make(self.raw_dir, magnification=12)
         self._assert_dots_at_keypoints("test")
-        for frame in self._read_stills("test").values():
+        for name, frame in self._read_stills("test").items():
             self.assertLessEqual(max(frame["image"].shape), 512)
+            with Image.open(self.raw_dir / "output" / name) as image:
+                np.testing.assert_allclose(
+                    frame["scale"] * image.size[::-1], frame["image"].shape[:2]
+                )
 
     def test_the_last_tenth_of_the_training_list_is_val(self):
         lines = (self.raw_dir / "aflw_train_images.txt").read_text().split()

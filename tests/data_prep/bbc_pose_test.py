@@ -85,8 +85,12 @@ class BbcPoseTest(builder_case.BuilderCase):
         shutil.rmtree(self.raw_dir)
         make_dummy_data.make(self.raw_dir, magnification=10)
         self._assert_dots_at_keypoints("annotated_test")
+        (source,) = self._sources()["annotated_test"]
         for frames in self._read("annotated_test").values():
             self.assertEqual(frames["image"].shape[1:], (256, 256, 3))
+            np.testing.assert_allclose(
+                frames["scale"], 256 / source.spec.box.height, rtol=1e-6
+            )
 
     def test_left_and_right_are_swapped(self):
         builder = bbc_pose_dataset_builder.Builder(data_dir=self.root / "data")
@@ -184,6 +188,9 @@ class BbcPoseTest(builder_case.BuilderCase):
                 list(train[f"2/{start:05d}"]["index"]),
                 list(range(start + 1, 68, 3)),
             )
+        for source in self._sources()["train"]:
+            read = bbc_pose_dataset_builder.Builder.read(source)
+            self.assertEqual({clip["video"] for clip in read}, {source.group})
 
     def test_videos_of_the_extended_data_set_are_left_out(self):
         entries = scipy.io.loadmat(self.mat)["bbcpose"]

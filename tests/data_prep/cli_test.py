@@ -209,13 +209,13 @@ class CliTest(absltest.TestCase):
         arguments = ("--dataset=celeba", f"--raw_dir={self._celeba()}")
         status, out, error = self._run(*arguments)
         self.assertEqual((status, error), (0, ""))
-        self.assertIn("celeba/1.0.0: built in", out)
+        self.assertIn("celeba/1.1.0: built in", out)
         times = [p.stat().st_mtime_ns for p in self.data_dir.rglob("*")]
 
         status, out, error = self._run(*arguments)
 
         self.assertEqual((status, error), (0, ""))
-        self.assertIn("celeba/1.0.0: already built", out)
+        self.assertIn("celeba/1.1.0: already built", out)
         self.assertIn("train: 7 clips, 7 frames", out)
         self.assertEqual(
             times, [p.stat().st_mtime_ns for p in self.data_dir.rglob("*")]
@@ -271,7 +271,7 @@ class CliTest(absltest.TestCase):
             "--beam_options=direct_num_workers=1,direct_running_mode=in_memory",
         )
         self.assertEqual((status, error), (0, ""))
-        self.assertIn("celeba/1.0.0: built in", out)
+        self.assertIn("celeba/1.1.0: built in", out)
         self.assertIn("train: 7 clips, 7 frames", out)
 
     def test_a_stop_that_beam_turns_into_an_error(self):
@@ -328,7 +328,7 @@ class CliTest(absltest.TestCase):
         folder = self.data_dir / "images"
 
         process = self._start(*arguments)
-        self._wait_for(process, lambda: any(folder.glob("incomplete.*_1.0.0")))
+        self._wait_for(process, lambda: any(folder.glob("incomplete.*_1.1.0")))
         process.send_signal(signal.SIGTERM)
         _, error = process.communicate()
         self.assertEqual(process.returncode, 128 + signal.SIGTERM)
@@ -336,10 +336,10 @@ class CliTest(absltest.TestCase):
         self.assertFalse(self.data_dir.exists())
 
         process = self._start(*arguments)
-        self._wait_for(process, lambda: any(folder.glob("incomplete.*_1.0.0")))
+        self._wait_for(process, lambda: any(folder.glob("incomplete.*_1.1.0")))
         process.kill()
         process.communicate()
-        self.assertNotEmpty(list(folder.glob("incomplete.*_1.0.0")))
+        self.assertNotEmpty(list(folder.glob("incomplete.*_1.1.0")))
         with self.assertRaises(tfds.core.DatasetNotFoundError):
             read_only_builder.builder_from_files(
                 "images", data_dir=self.data_dir
@@ -350,7 +350,7 @@ class CliTest(absltest.TestCase):
         status, out, _ = self._run(*arguments)
         self.assertEqual(status, 0)
         self.assertIn("train: 3 clips", out)
-        self.assertEqual([p.name for p in folder.iterdir()], ["1.0.0"])
+        self.assertEqual([p.name for p in folder.iterdir()], ["1.1.0"])
 
     def _start(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen(

@@ -144,7 +144,7 @@ class ClipBuilderTest(absltest.TestCase):
             self._build(splits=splits, skip_broken=True)
 
     def test_names_that_are_no_text_are_named(self):
-        clip = {"clip_id": "b\udcffd.png", "frames": []}
+        clip = clips.clip("b\udcffd.png", [])
         with self.assertRaisesRegex(clips.RawDataError, r"b\\udcffd.png"):
             clip_builder.key(clip)
 

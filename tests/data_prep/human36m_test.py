@@ -85,6 +85,8 @@ class Human36mTest(builder_case.BuilderCase):
         self._set(MAX_SIDE=64)
         (clip,) = self._read_video()
         for frame in clip["frames"]:
+            # The crops differ, but none is smaller than what is stored of it.
+            self.assertLess(max(frame["scale"]), 1.0)
             image = np.array(Image.open(frame["image"]), int)
             red = image[..., 0] - image[..., 1:].max(axis=-1)
             y, x = frame["keypoints"][JOINTS.index("left_ankle")]
@@ -145,6 +147,9 @@ class Human36mTest(builder_case.BuilderCase):
                 f"S1/{VIDEO}/00004": [4, 5, 6, 7],
                 f"S1/{VIDEO}/00008": [8, 9],
             },
+        )
+        self.assertEqual(
+            {clip["video"] for clip in self._read_video()}, {f"S1/{VIDEO}"}
         )
 
     def test_thinned_frames_are_cropped_as_those_of_whole_clips(self):

@@ -144,6 +144,9 @@ class ImagesTest(parameterized.TestCase):
         (clip,) = tfds.as_numpy(dataset)
         image = clip["frames"]["image"][0][..., 0].astype(float)
         self.assertEqual(image.shape, (276, 512))
+        np.testing.assert_allclose(
+            clip["frames"]["scale"][0], [276 / 700, 512 / 1300]
+        )
         grid = np.indices(image.shape)
         centre = (grid * image).sum(axis=(1, 2)) / image.sum()
         np.testing.assert_allclose(

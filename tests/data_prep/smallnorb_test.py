@@ -94,7 +94,7 @@ class SmallnorbTest(parameterized.TestCase):
     def test_toys_are_in_one_split(self):
         path = self._build().path
 
-        self.assertEqual(path, self.root / "data/smallnorb/car/1.0.0")
+        self.assertEqual(path, self.root / "data/smallnorb/car/1.1.0")
         for split, toys in (
             ("train", {"car_4"}),
             ("val", {"car_9"}),
@@ -106,7 +106,7 @@ class SmallnorbTest(parameterized.TestCase):
     def test_without_a_category_all_are_there(self):
         path = self._build("smallnorb").path
 
-        self.assertEqual(path, self.root / "data/smallnorb/1.0.0")
+        self.assertEqual(path, self.root / "data/smallnorb/1.1.0")
         self.assertEqual(
             {name.split("_")[0] for name in self._read(path, "train")},
             set(smallnorb_dataset_builder.CATEGORIES),

@@ -85,6 +85,17 @@ class SvhnTest(builder_case.BuilderCase):
         frames = self._read("test")["test/3.png"]
         np.testing.assert_array_equal(frames["index"], [0, 1, 2])
 
+    def test_scale_is_that_of_the_digits_box(self):
+        (source, *_) = self._sources()["test"]
+        _, numbers = source.spec
+        for clip in svhn_dataset_builder.Builder.read(source):
+            name = clip["clip_id"].partition("/")[2]
+            for frame, (_, *box) in zip(clip["frames"], numbers[name]):
+                side = svhn_dataset_builder.square(*box).height
+                np.testing.assert_allclose(
+                    frame["scale"], svhn_dataset_builder.SIDE / side, rtol=1e-6
+                )
+
     def test_numbers_of_a_single_digit_are_not_trained_on(self):
         train = ["train/1.png", "train/3.png", "train/4.png", "train/5.png"]
         self.assertCountEqual(self._read("train"), train)

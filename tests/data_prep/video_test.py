@@ -45,7 +45,7 @@ class VideoTest(builder_case.BuilderCase):
         """Maps video to the indices of its frames in `split`."""
         found = {}
         for clip in self._clips(split, **options):
-            video = clip["clip_id"].decode().rpartition(":")[0]
+            video = clip["video"].decode()
             indices = clip["frames"]["index"].tolist()
             found[video] = sorted(found.get(video, []) + indices)
         return found
@@ -70,6 +70,10 @@ class VideoTest(builder_case.BuilderCase):
             )
             self.assertEqual(image.shape[:2], size)
             self.assertEqual(points.shape, (1, 2))
+            np.testing.assert_array_equal(
+                clip["frames"]["scale"],
+                [[0.5, 0.5] if "max_side" in options else [1.0, 1.0]],
+            )
             np.testing.assert_allclose(
                 points[0], _centre_of_red(image), atol=0.6
             )

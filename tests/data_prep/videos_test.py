@@ -1,3 +1,4 @@
+import gc
 import pathlib
 import tempfile
 from unittest import mock
@@ -57,6 +58,10 @@ class VideosTest(parameterized.TestCase):
     def test_number_of_frames(self, name):
         self.assertEqual(videos.num_frames(self._video(name)), NUM_FRAMES)
 
+    @parameterized.parameters("a.mp4", "a.avi")
+    def test_frames_a_second(self, name):
+        self.assertEqual(videos.frame_rate(self._video(name)), 25.0)
+
     def test_frames_are_made_as_they_are_taken(self):
         with mock.patch.object(
             videos, "_upright", wraps=videos._upright
@@ -65,6 +70,18 @@ class VideosTest(parameterized.TestCase):
             next(frames), next(frames)
             self.assertEqual(upright.call_count, 2)
             frames.close()
+
+    def test_frames_do_not_wait_in_memory_for_the_garbage_collector(self):
+        path = self._video("a.mp4")
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+        for _ in videos.frames(path):
+            pass
+
+        kept = [x for x in gc.get_objects() if isinstance(x, av.VideoFrame)]
+        self.assertLess(len(kept), 3)
 
     def _copy(
         self, path: pathlib.Path, name: str, *, turn=None, cut_seconds=0
@@ -149,7 +166,7 @@ class VideosTest(parameterized.TestCase):
         ):
             list(videos.frames(path))
 
-    @parameterized.parameters("num_frames", "frames", "samples")
+    @parameterized.parameters("num_frames", "frame_rate", "frames", "samples")
     def test_what_is_no_video_is_named(self, function):
         path = self.root / "a.mp4"
         path.write_text("Not a video.")

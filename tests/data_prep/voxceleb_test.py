@@ -125,6 +125,9 @@ class VoxcelebTest(builder_case.BuilderCase):
                 list(train[f"Bo_Example/eF3/{start:04d}"]["index"]),
                 list(range(start, 40, 2)),
             )
+        for source in self._sources()["train"]:
+            read = voxceleb_dataset_builder.Builder.read(source)
+            self.assertEqual({clip["video"] for clip in read}, {source.spec[0]})
 
     def test_large_images_are_shrunk(self):
         path = self.raw_dir / "Bo_Example/eF3/0000200.jpg"
@@ -140,8 +143,12 @@ class VoxcelebTest(builder_case.BuilderCase):
             # To be read as one array, the images of a clip have one size.
             for name in ("0000100.jpg", "0000300.jpg"):
                 shutil.copy(path, path.parent / name)
-            images = self._read("train")[BO]["image"]
+            frames = self._read("train")[BO]
+            images = frames["image"]
             self.assertEqual(images.shape[1:], (*expected, 3))
+            np.testing.assert_allclose(
+                frames["scale"][1], np.divide(expected, size[::-1]), rtol=1e-6
+            )
             self.assertLess(images[1, :, 120].max(), 20)
             self.assertGreater(images[1, :, 136].min(), 235)
 

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from tflm import errors
 
+_SCHEMA = {"image", "index", "keypoints", "scale"}  # Of every frame.
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -21,6 +22,11 @@ class Shards:
     left_right_swaps: tuple[tuple[int, int], ...]
     normalizing_pair: tuple[int, int] | None  # The unit of NME.
     splits: dict[str, str]  # Role ("train", ...) -> split.
+
+    @property
+    def factors(self) -> set[str]:
+        """Names of the dataset's own factors, as "azimuth"."""
+        return set(self.builder.info.features["frames"].keys()) - _SCHEMA
 
     def num_clips(self, role: str) -> int:
         """Clips of a role's split.
@@ -50,9 +56,12 @@ class Shards:
         """The clips of a role, in a fixed order, or reshuffled by file.
 
         Returns:
-            A `tf.data.Dataset` of dicts: `clip_id`, string; `frames`: `image`,
+            A `tf.data.Dataset` of dicts: `clip_id`, string; `video`, the same
+            or the video that the clip is cut out of; `frames`: `image`,
             encoded bytes `[T]`; `index`, int64 `[T]`; `keypoints`, float32
-            `[T, P, 2]`, (y, x), pixels, NaN where missing.
+            `[T, P, 2]`, (y, x), pixels, NaN where missing; `scale`, float32
+            `[T, 2]`, (y, x), of the stored image over the original; and the
+            dataset's own factors, int64 `[T]`.
         """
         self.num_clips(role)
         return self.builder.as_dataset(
@@ -73,6 +82,7 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
 
     Raises:
         FileNotFoundError: if `data_dir` holds no finished build of it.
+        errors.UserError: if an earlier version of data_prep wrote it.
     """
     root = pathlib.Path(data_dir) / dataset
     versions = sorted(
@@ -89,6 +99,12 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
             f" data_prep --dataset={dataset} --data_dir={data_dir}"
         )
     builder = tfds.builder_from_directory(versions[-1])
+    if "scale" not in builder.info.features["frames"]:
+        raise errors.UserError(
+            f"{versions[-1]} was written by an earlier version of data_prep;"
+            f" build it again with: python -m data_prep --dataset={dataset}"
+            f" --data_dir={data_dir}"
+        )
     facts = builder.info.metadata
     pair = facts["normalizing_pair"]
     return Shards(

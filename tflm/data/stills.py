@@ -23,30 +23,33 @@ def stills(
 
     Returns:
         Batches of `image`, float32 `[B, S, S, 3]` in [0, 1]; `keypoints`,
-        float32 `[B, P, 2]`, (y, x), normalised, NaN where missing; `clip_id`,
-        string `[B]`.
+        float32 `[B, P, 2]`, (y, x), normalised, NaN where missing; `size`,
+        int32 `[B, 2]`, (height, width) of the stored image, pixels; and as in
+        `Shards.clips`: `clip_id` and `video`, strings `[B]`, `index`, int64
+        `[B]`, `scale`, float32 `[B, 2]`, and the dataset's own factors.
 
     Raises:
         errors.UserError: if the dataset has no images for `role`.
     """
 
     def view(frame):
-        image = shards_lib.decode(frame["image"])
+        image = shards_lib.decode(frame.pop("image"))
         size = tf.shape(image)[:2]
         return {
             "image": views.square(image, config),
             "keypoints": views.points_to_square(
-                frame["keypoints"], size, config
+                frame.pop("keypoints"), size, config
             ),
-            "clip_id": frame["clip_id"],
+            "size": size,
+            **frame,  # The rest passes through.
         }
 
     def frames(clip):
         count = tf.shape(clip["frames"]["index"])[0]
-        ids = tf.fill([count], clip["clip_id"])
-        return tf.data.Dataset.from_tensor_slices(
-            {**clip["frames"], "clip_id": ids}
-        )
+        names = {
+            name: tf.fill([count], clip[name]) for name in ("clip_id", "video")
+        }
+        return tf.data.Dataset.from_tensor_slices({**clip["frames"], **names})
 
     return (
         shards.clips(role)

@@ -1,4 +1,5 @@
 import collections
+import json
 import pathlib
 import shutil
 
@@ -31,9 +32,24 @@ class ShardsTest(tf.test.TestCase):
 
     def test_a_build_under_way_is_not_read(self):
         folder = pathlib.Path(self.get_temp_dir())
-        built = pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.0.0"
-        shutil.copytree(built, folder / "puppets" / "incomplete.X_1.0.0")
+        built = pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.1.0"
+        shutil.copytree(built, folder / "puppets" / "incomplete.X_1.1.0")
         with self.assertRaisesRegex(FileNotFoundError, "no shards of puppets"):
+            shards.open_shards(str(folder), "puppets")
+
+    def test_shards_of_an_earlier_version_are_named(self):
+        folder = pathlib.Path(self.get_temp_dir())
+        old = folder / "puppets" / "1.0.0"
+        shutil.copytree(
+            pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.1.0", old
+        )
+        features = json.loads((old / "features.json").read_text())
+        frames = features["featuresDict"]["features"]["frames"]
+        del frames["sequence"]["feature"]["featuresDict"]["features"]["scale"]
+        (old / "features.json").write_text(json.dumps(features))
+        with self.assertRaisesRegex(
+            errors.UserError, r"puppets/1\.0\.0 was .* python -m data_prep"
+        ):
             shards.open_shards(str(folder), "puppets")
 
     def test_an_unknown_role_is_named(self):
