@@ -1,30 +1,11 @@
 """Pictures of what the model sees, as in the paper's figure 2."""
 
-import colorsys
-
 import numpy as np
 
 from tflm import coords
+from tflm.drawing import palette
 
 _SMALLEST_TILE = 128  # Pixels; smaller images are enlarged to about that.
-_GOLDEN = 0.61803398875  # Steps of hue that never come near to each other.
-
-
-def palette(num_landmarks: int) -> np.ndarray:
-    """A fixed colour for each landmark, the same in every picture.
-
-    Returns:
-        float32 `[num_landmarks, 3]`, RGB in [0, 1].
-    """
-    colours = [
-        colorsys.hsv_to_rgb(
-            (index * _GOLDEN) % 1.0,
-            (1.0, 0.6)[index % 2],
-            (1.0, 1.0, 0.75)[index % 3],
-        )
-        for index in range(num_landmarks)
-    ]
-    return np.array(colours, np.float32)
 
 
 def heatmap_overlay(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -41,7 +22,7 @@ def heatmap_overlay(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     distance = (axis[:, None, None] - landmarks[:, 0]) ** 2
     distance = distance + (axis[None, :, None] - landmarks[:, 1]) ** 2
     spots = np.exp(-distance / (2 * 0.04**2))  # [S, S, K]
-    colours = palette(len(landmarks))
+    colours = palette.palette(len(landmarks))
     colour = spots @ colours / np.maximum(spots.sum(-1, keepdims=True), 1e-6)
     cover = spots.max(-1, keepdims=True)
     grey = 0.5 * image.mean(-1, keepdims=True)

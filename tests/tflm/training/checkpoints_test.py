@@ -210,6 +210,10 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
         with self.assertRaisesRegex(errors.UserError, "config.json cannot be"):
             checkpoints.load_config(self.workdir)
 
+    def test_the_map_to_keypoints_is_in_the_workdir(self):
+        path = checkpoints.keypoint_map_path("runs/faces")
+        self.assertEqual(path, pathlib.Path("runs/faces/keypoints.npz"))
+
     def test_newest_workdir(self):
         root = self.create_tempdir_path()
         with self.assertRaisesRegex(FileNotFoundError, "no trained run"):
