@@ -14,11 +14,15 @@ from absl import logging as absl_logging  # noqa: E402
 from tflm import errors  # noqa: E402
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
     """Parses the flags, runs `main`, and exits with the status it returns.
 
     What the user can mend ends in one line on stderr and status 1; anything
     else is a bug and keeps its traceback.
+
+    Args:
+        main: called without arguments, or with the list of what is not a flag.
+        takes_arguments: whether there may be any.
     """
     script = pathlib.Path(sys.argv[0]).name
 
@@ -36,6 +40,8 @@ def run(main: Callable[[], int | None]) -> None:
         log.setLevel(logging.INFO)
         log.propagate = False
         try:
+            if takes_arguments:
+                return main(argv[1:])
             if len(argv) > 1:
                 raise errors.UserError(f"unexpected arguments: {argv[1:]}")
             return main()

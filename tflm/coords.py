@@ -56,6 +56,11 @@ def to_xy_fractions(points):
     return (points[..., ::-1] + 1.0) / 2.0
 
 
+def from_xy_fractions(points_xy):
+    """Inverts `to_xy_fractions`."""
+    return points_xy[..., ::-1] * 2.0 - 1.0
+
+
 def _float32(image_size):
     if tf.is_tensor(image_size):
         return tf.cast(image_size, tf.float32)

@@ -32,6 +32,9 @@ class CoordsTest(absltest.TestCase):
     def test_exported_points_are_x_first(self):
         top_right = np.array([-1.0, 1.0])
         np.testing.assert_allclose(coords.to_xy_fractions(top_right), [1, 0])
+        np.testing.assert_allclose(
+            coords.from_xy_fractions(np.array([1.0, 0.0])), top_right
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def square(image: tf.Tensor, config: configs.Config) -> tf.Tensor:
     Returns:
         float32 `[..., image_size, image_size, C]`.
     """
-    size, full = config.model.image_size, _full_size(config)
+    size, full = config.model.image_size, full_size(config)
     resized = tf.image.resize(image, [full, full], antialias=True)
     start = (full - size) // 2
     return resized[..., start : start + size, start : start + size, :]
@@ -40,7 +40,7 @@ def points_to_square(
         float `[..., 2]`, (y, x), normalised in the view; outside [-1, 1] where
         a point was cropped away.
     """
-    size, full = config.model.image_size, _full_size(config)
+    size, full = config.model.image_size, full_size(config)
     factor = full / tf.cast(image_size, tf.float32)
     start = (full - size) // 2
     in_view = (points_px + 0.5) * factor - 0.5 - start
@@ -51,12 +51,13 @@ def points_from_square(
     points: tf.Tensor, image_size: tf.Tensor, config: configs.Config
 ) -> tf.Tensor:
     """Inverts `points_to_square`."""
-    size, full = config.model.image_size, _full_size(config)
+    size, full = config.model.image_size, full_size(config)
     factor = full / tf.cast(image_size, tf.float32)
     start = (full - size) // 2
     in_view = coords.to_pixels(points, (size, size))
     return (in_view + start + 0.5) / factor - 0.5
 
 
-def _full_size(config: configs.Config) -> int:
+def full_size(config: configs.Config) -> int:
+    """Side of the square that the whole image is squeezed to, pixels."""
     return round(config.model.image_size / config.data.crop_fraction)

@@ -96,7 +96,7 @@ def export(
     with _replacing(pathlib.Path(output_dir)) as folder:
         try:
             saved_model.write(folder / SAVED_MODEL, model, config)
-            tflite.write(folder / TFLITE, model)
+            tflite.write(folder / TFLITE, model, config)
         except tf.errors.OpError as error:  # So TensorFlow says: disk full.
             raise OSError(error.message.rpartition("; ")[2]) from error
         exports = _check(folder, model, config, images)

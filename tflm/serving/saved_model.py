@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 
 from tflm import configs
+from tflm import errors
 from tflm.models import landmark_model
 from tflm.serving import detector
+from tflm.serving import view_notes
+
+# The folder that SavedModel leaves to its writer; TF Serving passes over it.
+_VIEW = "assets.extra/view.json"
 
 
 def write(
@@ -22,6 +28,7 @@ def write(
     same input name `images` and the same outputs (see `detector.detect`):
     `serving_default` takes uint8 `[N, H, W, 3]`, `serving_float` float32 in
     [0, 1]. In Python, `tf.saved_model.load(folder)(images)` takes either.
+    `assets.extra/view.json` says which part of them the model sees.
 
     Args:
         folder: the version's folder; for TF Serving its name is a number.
@@ -39,6 +46,24 @@ def write(
         )
     }
     tf.saved_model.save(module, os.fspath(folder), signatures)
+    notes = pathlib.Path(folder) / _VIEW
+    notes.parent.mkdir(exist_ok=True)
+    notes.write_text(view_notes.to_json(config))
+
+
+def read_view(folder: str | os.PathLike) -> configs.Config:
+    """Which view of an image the model sees; see `view_notes`.
+
+    Raises:
+        errors.UserError: if the model does not say.
+    """
+    try:
+        return view_notes.from_json((pathlib.Path(folder) / _VIEW).read_text())
+    except (OSError, ValueError) as error:
+        raise errors.UserError(
+            f"{folder} has no readable {_VIEW}; export the run again with"
+            " python export.py"
+        ) from error
 
 
 def load(

@@ -9,20 +9,33 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
 
+from tflm import configs
+from tflm import errors
 from tflm.models import landmark_model
 from tflm.serving import detector
+from tflm.serving import view_notes
+
+_VIEW = "tflm_view"  # Name of the file's metadata entry.
 
 
-def write(file: str | os.PathLike, model: landmark_model.LandmarkModel) -> None:
+def write(
+    file: str | os.PathLike,
+    model: landmark_model.LandmarkModel,
+    config: configs.Config,
+) -> None:
     """Converts the detector of `model`; only TFLite's own ops are needed.
 
     The one signature, `serving_default`, takes `images`, float32
-    `[1, S, S, 3]` in [0, 1], a square view; see `detector.detect_in_view`.
+    `[1, S, S, 3]` in [0, 1], a square view; see `detector.detect_in_view`. The
+    metadata entry `tflm_view` says how to make it from an image.
 
     Args:
         file: to be written.
         model: a trained model in float32.
+        config: its experiment.
     """
     size = model.config.image_size
     module = tf.Module()
@@ -37,7 +50,8 @@ def write(file: str | os.PathLike, model: landmark_model.LandmarkModel) -> None:
     )
     with _silent_stderr():
         converted = converter.convert()
-    pathlib.Path(file).write_bytes(converted)
+    noted = _with_entry(converted, view_notes.to_json(config).encode())
+    pathlib.Path(file).write_bytes(noted)
 
 
 def load(
@@ -51,6 +65,43 @@ def load(
     interpreter = tf.lite.Interpreter(os.fspath(file))
     runner = interpreter.get_signature_runner()
     return lambda images: runner(images=images)
+
+
+def read_view(file: str | os.PathLike) -> configs.Config:
+    """Which view of an image the model takes; see `view_notes`.
+
+    Args:
+        file: a sound .tflite file, of any model.
+
+    Raises:
+        errors.UserError: if the file does not say.
+    """
+    model = schema.Model.GetRootAsModel(pathlib.Path(file).read_bytes(), 0)
+    entries = [model.Metadata(i) for i in range(model.MetadataLength())]
+    texts = [
+        bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
+        for entry in entries
+        if entry.Name() == _VIEW.encode()
+    ]
+    try:
+        (text,) = texts
+        return view_notes.from_json(text.decode())
+    except ValueError as error:
+        raise errors.UserError(
+            f"{file} does not say which part of an image it takes; export the"
+            " run again with python export.py"
+        ) from error
+
+
+def _with_entry(converted: bytes, content: bytes) -> bytes:
+    """Adds a metadata entry to a .tflite file."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(converted))
+    entry, data = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer = _VIEW, len(model.buffers)
+    data.data = np.frombuffer(content, np.uint8)
+    model.buffers.append(data)
+    model.metadata = [*(model.metadata or []), entry]
+    return flatbuffer_utils.convert_object_to_bytearray(model)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ checkpoints/        Weights, optimizer, state of the loss; named by step.
 summaries/          TensorBoard events.
 eval/DATASET/       Written by evaluate.py.
 export/             Written by export.py.
+keypoints.npz       Named keypoints from landmarks; written by evaluate.py.
 """
 
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ def evaluation_dir(workdir: str, dataset: str) -> pathlib.Path:
 def export_dir(workdir: str) -> str:
     """Where export.py writes unless told otherwise."""
     return str(pathlib.Path(workdir) / "export")
+
+
+def keypoint_map_path(workdir: str) -> pathlib.Path:
+    """Where evaluate.py keeps the fitted `keypoint_maps.KeypointMap`."""
+    return pathlib.Path(workdir) / "keypoints.npz"
 
 
 def newest_workdir(root: str = "runs") -> str:

@@ -60,7 +60,7 @@ class BundleTest(tf.test.TestCase):
         def copy_folder(folder, *_):
             shutil.copytree(self.written / "saved_model" / "1", folder)
 
-        def copy_file(file, _):
+        def copy_file(file, *_):
             shutil.copy(self.written / "detector.tflite", file)
 
         with (

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.tflm.serving import lively_model
+from tflm import errors
 from tflm.serving import detector
 from tflm.serving import saved_model
 
@@ -100,6 +101,17 @@ class SavedModelTest(tf.test.TestCase):
         self.assertIn("Conv2D", ops)
         foreign = [op for op in ops if "Py" in op or ">" in op]
         self.assertEmpty(foreign)
+
+    def test_it_says_which_view_it_takes(self):
+        found = saved_model.read_view(self.folder)
+
+        self.assertEqual(found.model.image_size, 32)
+        self.assertEqual(found.model.num_landmarks, 3)
+        self.assertEqual(found.data.crop_fraction, 1.0)
+        with self.assertRaisesRegex(
+            errors.UserError, "has no readable .*export the run again"
+        ):
+            saved_model.read_view(self.folder.parent)
 
     def test_it_runs_in_a_process_without_tflm(self):
         images = lively_model.images(2, 45, 70)

@@ -4,8 +4,11 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 
 from tests.tflm.serving import lively_model
+from tflm import configs
+from tflm import errors
 from tflm.serving import detector
 from tflm.serving import tflite
 
@@ -18,7 +21,10 @@ class TfliteTest(tf.test.TestCase):
         scratch = tempfile.TemporaryDirectory()
         cls.addClassCleanup(scratch.cleanup)
         cls.file = pathlib.Path(scratch.name) / "detector.tflite"
-        tflite.write(cls.file, cls.model)
+        cls.config = configs.override(
+            lively_model.CONFIG, ["data.crop_fraction=0.8"]
+        )
+        tflite.write(cls.file, cls.model, cls.config)
 
     def _interpreter(self) -> tf.lite.Interpreter:
         return tf.lite.Interpreter(str(self.file))
@@ -68,12 +74,40 @@ class TfliteTest(tf.test.TestCase):
         foreign = [op for op in ops if "Flex" in op or "CUSTOM" in op.upper()]
         self.assertEmpty(foreign)
 
+    def test_it_says_which_view_it_takes(self):
+        found = tflite.read_view(self.file)
+
+        self.assertEqual(found.model.image_size, 32)
+        self.assertEqual(found.model.num_landmarks, 3)
+        self.assertEqual(found.data.crop_fraction, 0.8)
+
+    def test_the_converter_s_own_metadata_stays(self):
+        model = schema.Model.GetRootAsModel(self.file.read_bytes(), 0)
+        entries = [model.Metadata(i) for i in range(model.MetadataLength())]
+        names = [entry.Name().decode() for entry in entries]
+        self.assertContainsSubset(["min_runtime_version", "tflm_view"], names)
+
+    def test_a_file_that_does_not_say_it_is_named(self):
+        for old, new in (
+            (b"tflm_view", b"tflm_else"),
+            (b'ize": 32', b'ize": 33'),
+        ):
+            content = self.file.read_bytes()
+            self.assertEqual(content.count(old), 1)
+            other = pathlib.Path(self.get_temp_dir()) / "other.tflite"
+            other.write_bytes(content.replace(old, new))
+            tflite.load(other)  # It still runs.
+            with self.assertRaisesRegex(
+                errors.UserError, "other.tflite does not say .*export the run"
+            ):
+                tflite.read_view(other)
+
     def test_converting_prints_nothing_and_gives_stderr_back(self):
         stderr = os.dup(2)
         with tempfile.TemporaryFile() as printed:
             os.dup2(printed.fileno(), 2)
             try:
-                tflite.write(self.file, self.model)
+                tflite.write(self.file, self.model, self.config)
                 os.write(2, b"later")
             finally:
                 os.dup2(stderr, 2)

@@ -1,0 +1,84 @@
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest
+
+from tests.tflm.prediction import dots
+from tests.tflm.serving import lively_model
+from tflm import configs
+from tflm.training import checkpoints
+from tflm.training import optimizers
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+def _make_run(workdir: str, *settings: str) -> None:
+    config = configs.override(lively_model.CONFIG, settings)
+    model = lively_model.build()
+    optimizer = optimizers.adam(config.train)
+    optimizer.build(model.trainable_variables)
+    with checkpoints.claimed(workdir, config):
+        checkpoints.save(workdir, model, optimizer, None)
+
+
+class PredictScriptTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enter_context(tempfile.TemporaryDirectory())
+        )
+
+    def _start(self, *arguments: str) -> subprocess.Popen:
+        environment = os.environ.copy()
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+        return subprocess.Popen(
+            [sys.executable, "-m", "tflm.predict", *arguments],
+            cwd=self.folder,
+            env={**environment, "PYTHONPATH": str(_ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def test_errors_are_one_line(self):
+        (self.folder / "a.png").touch()
+        cases = (
+            (["a.png"], "no trained run under runs; name a run's folder"),
+            (["a.png", "--stride=0"], "--stride must be at least 1, got 0"),
+        )
+        running = [(self._start(*flags), message) for flags, message in cases]
+        for process, message in running:
+            printed, errors = process.communicate()
+            self.assertEqual(process.returncode, 1)
+            self.assertRegex(errors, rf"\Apredict.py: {message}.*\n\Z")
+            self.assertEmpty(printed)
+        self.assertFalse((self.folder / "predictions").exists())
+
+    def test_a_folder_with_a_broken_file_through_a_run(self):
+        _make_run(str(self.folder / "run"))
+        expected = dots.write_kinds(self.folder / "in")
+        (self.folder / "in" / "broken.jpg").write_bytes(b"\xff\xd8 not")
+
+        process = self._start("--model=run", "in", "--batch_size=2")
+        printed, errors = process.communicate()
+
+        self.assertEqual(process.returncode, 1, errors)
+        self.assertEqual(
+            printed,
+            "written:\n  predictions/in.csv\n  predictions/in.json\n",
+        )
+        self.assertIn("skipped: in/broken.jpg does not decode", errors)
+        self.assertRegex(errors, r"\n1 of 7 files skipped\n\Z")
+        self.assertIn("images/s", errors)
+        with open(self.folder / "predictions" / "in.csv", newline="") as file:
+            rows = list(csv.reader(file))
+        self.assertEqual([row[0] for row in rows[3:]], [*expected])
+        self.assertLen(rows[3], 1 + 3 * 3)
+
+
+if __name__ == "__main__":
+    absltest.main()

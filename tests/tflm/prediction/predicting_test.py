@@ -1,0 +1,374 @@
+import csv
+import json
+import pathlib
+import tempfile
+from unittest import mock
+import weakref
+
+from absl.testing import absltest
+import numpy as np
+from PIL import Image
+
+from data_prep import annotations
+from data_prep import videos
+from data_prep.video import make_dummy_data
+from tests.tflm.prediction import dots
+from tflm.prediction import inputs
+from tflm.prediction import predicting
+
+_SIZE = (48, 80)  # Of the video.
+
+
+def _dot(index: int) -> tuple[float, float]:
+    """Of the video's frame `index`: (y, x), pixels."""
+    return 20.0 + index / 2, 25.0 + index
+
+
+def _frame(index: int) -> np.ndarray:
+    return dots.draw(_SIZE, _dot(index))
+
+
+class PredictTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.root = pathlib.Path(
+            self.enter_context(tempfile.TemporaryDirectory())
+        )
+        self.output_dir = self.root / "predictions"
+
+    def _predict(self, *names: str, detector=None, **options):
+        sources = inputs.find(
+            [str(self.root / name) for name in names], self.output_dir
+        )
+        return predicting.predict(
+            detector or dots.detector(),
+            sources,
+            self.output_dir,
+            model="dots",
+            **options,
+        )
+
+    def _csv(self, name: str) -> list[list[str]]:
+        with open(self.output_dir / name, newline="") as file:
+            return list(csv.reader(file))
+
+    def _json(self, name: str) -> dict:
+        return json.loads((self.output_dir / name).read_text())
+
+    def _everything_written(self) -> list[str]:
+        return sorted(
+            path.relative_to(self.output_dir).as_posix()
+            for path in self.output_dir.rglob("*")
+            if path.is_file()
+        )
+
+    def test_dots_are_where_they_are_in_the_original_images(self):
+        expected = dots.write_kinds(self.root / "in")
+
+        outcome = self._predict("in")
+
+        rows = self._csv("in.csv")
+        self.assertEqual(rows[0], ["scorer", *["tflm"] * 6])
+        self.assertEqual(
+            rows[1], ["bodyparts", *["landmark_00"] * 3, *["landmark_01"] * 3]
+        )
+        self.assertEqual(rows[2], ["coords", *["x", "y", "likelihood"] * 2])
+        self.assertEqual([row[0] for row in rows[3:]], [*expected])
+        for name, *cells in rows[3:]:
+            (height, width), (y, x) = expected[name]
+            numbers = [float(cell) for cell in cells]
+            np.testing.assert_allclose(
+                numbers,
+                # The second landmark is in the middle of the view.
+                [x, y, 0.75, (width - 1) / 2, (height - 1) / 2, 0.5],
+                atol=0.3,
+                err_msg=name,
+            )
+        self.assertEqual(
+            outcome,
+            predicting.Outcome(
+                [self.output_dir / "in.csv", self.output_dir / "in.json"],
+                len(expected),
+                0,
+            ),
+        )
+
+    def test_the_json_is_coco_s_and_says_the_same(self):
+        expected = dots.write_kinds(self.root / "in")
+
+        self._predict(
+            "in", detector=dots.detector(keypoint_map=dots.KEYPOINT_MAP)
+        )
+
+        found = self._json("in.json")
+        (category,) = found["categories"]
+        names = ["landmark_00", "landmark_01", "nose", "tail"]
+        self.assertEqual(category["keypoints"], names)
+        rows = self._csv("in.csv")[3:]
+        self.assertLen(found["images"], len(expected))
+        self.assertLen(found["annotations"], len(expected))
+        self.assertLen({one["id"] for one in found["annotations"]}, len(rows))
+        images = {image["id"]: image for image in found["images"]}
+        self.assertLen(images, len(rows))
+        for one, (name, *cells) in zip(found["annotations"], rows):
+            image = images[one["image_id"]]
+            self.assertEqual(image["file_name"], name)
+            self.assertEqual(
+                (image["height"], image["width"]), expected[name][0]
+            )
+            self.assertEqual(one["category_id"], category["id"])
+            self.assertLen(one["keypoints"], 3 * len(names))
+            self.assertEqual(one["num_keypoints"], len(names))
+            table = np.reshape(one["keypoints"], [-1, 3])
+            of_csv = np.reshape([float(cell) for cell in cells], [-1, 3])
+            np.testing.assert_array_equal(table[:, :2], of_csv[:, :2])
+            # The tail is out of the image, on the left.
+            self.assertEqual(table[:, 2].tolist(), [2, 2, 2, 1])
+            self.assertLess(table[3, 0], 0)
+            left, top, width, height = one["bbox"]
+            low, high = table[:, :2].min(axis=0), table[:, :2].max(axis=0)
+            np.testing.assert_allclose([left, top], low)
+            np.testing.assert_allclose([width, height], high - low, atol=1e-3)
+            np.testing.assert_allclose(one["area"], width * height, rtol=1e-3)
+
+    def test_data_prep_reads_the_json_as_annotations(self):
+        expected = dots.write_kinds(self.root / "in")
+        self._predict("in")
+
+        read = annotations.read(str(self.output_dir / "in.json"))
+
+        self.assertEqual(
+            list(read.keypoint_names), ["landmark_00", "landmark_01"]
+        )
+        for name, (_, dot) in expected.items():
+            np.testing.assert_allclose(read.points(name)[0], dot, atol=0.3)
+
+    def test_named_keypoints_come_with_the_confidence_of_their_landmarks(self):
+        (_, expected), *_ = dots.write_kinds(self.root / "in").values()
+
+        self._predict(
+            "in/colour.jpg",
+            detector=dots.detector(keypoint_map=dots.KEYPOINT_MAP),
+        )
+
+        _, parts, _, row = self._csv("images.csv")
+        self.assertEqual(row[0], str(self.root / "in" / "colour.jpg"))
+        self.assertEqual(parts[7:], ["nose"] * 3 + ["tail"] * 3)
+        self.assertEqual(row[7:10], row[1:4])  # The same as landmark 0.
+        self.assertEqual(row[9:13:3], ["0.75", "0.75"])
+        np.testing.assert_allclose(
+            [float(cell) for cell in row[7:9]], expected[::-1], atol=0.3
+        )
+
+    def test_a_video_has_a_row_of_each_frame(self):
+        make_dummy_data.write(self.root / "walk.mp4", 7, _frame)
+
+        self._predict("walk.mp4", detector=dots.detector(batch_size=3))
+
+        rows = self._csv("walk.csv")[3:]
+        self.assertEqual([row[0] for row in rows], list("0123456"))
+        for index, row in enumerate(rows):
+            y, x = _dot(index)
+            np.testing.assert_allclose(
+                [float(cell) for cell in row[1:3]], [x, y], atol=0.3
+            )
+        found = self._json("walk.json")
+        self.assertEqual(
+            [image["file_name"] for image in found["images"]],
+            [f"walk.mp4:{index}" for index in range(7)],
+        )
+
+    def test_some_frames_of_a_video(self):
+        make_dummy_data.write(self.root / "walk.mp4", 7, _frame)
+
+        self._predict("walk.mp4", selection=inputs.Selection(1, 6, 2))
+
+        rows = self._csv("walk.csv")[3:]
+        self.assertEqual([row[0] for row in rows], ["1", "3", "5"])
+        np.testing.assert_allclose(float(rows[2][1]), _dot(5)[1], atol=0.3)
+
+    def test_broken_files_are_named_skipped_and_counted(self):
+        dots.write_kinds(self.root / "in")
+        whole = (self.root / "in" / "colour.jpg").read_bytes()
+        (self.root / "in" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+        make_dummy_data.write(self.root / "in" / "walk.mp4", 7, _frame)
+        (self.root / "in" / "text.mp4").write_text("Not a video.")
+        whole = (self.root / "in" / "walk.mp4").read_bytes()
+        (self.root / "in" / "short.mp4").write_bytes(whole[: len(whole) // 2])
+
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("in", overlay=True)
+
+        messages = [record.getMessage() for record in logs.records]
+        self.assertLen(messages, 3)
+        for message, name in zip(
+            messages, ("cut.jpg", "short.mp4", "text.mp4")
+        ):
+            self.assertRegex(message, f"^skipped: .*{name} does not decode")
+            self.assertNotIn("--", message)  # No flags of data_prep.
+        self.assertEqual((outcome.num_skipped, outcome.num_files), (3, 10))
+        self.assertEqual(
+            [row[0] for row in self._csv("in.csv")[3:]],
+            [
+                "colour.jpg",
+                "deep.png",
+                "grey.png",
+                "more/alpha.PNG",
+                "more/exif.jpg",
+                "small.bmp",
+            ],
+        )
+        self.assertEqual(
+            [
+                name
+                for name in self._everything_written()
+                if "_overlay/" not in name
+            ],
+            ["in.csv", "in.json", "walk.csv", "walk.json", "walk_overlay.mp4"],
+        )
+
+    def test_nothing_is_written_where_nothing_could_be_read(self):
+        make_dummy_data.write(self.root / "walk.mp4", 7, _frame)
+        (self.root / "broken.png").touch()
+
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict(
+                "broken.png",
+                "walk.mp4",
+                selection=inputs.Selection(start=7),
+            )
+
+        self.assertLen(logs.records, 2)
+        self.assertIn("walk.mp4 has no such frames", logs.output[1])
+        self.assertEqual(outcome, predicting.Outcome([], 2, 2))
+        self.assertEmpty(self._everything_written())
+
+    def test_overlays_have_the_size_of_the_originals(self):
+        expected = dots.write_kinds(self.root / "in")
+        make_dummy_data.write(self.root / "in" / "walk.mp4", 5, _frame)
+
+        outcome = self._predict("in", overlay=True)
+
+        folder = self.output_dir / "in_overlay"
+        self.assertIn(folder, outcome.written)
+        drawn = {
+            path.relative_to(folder).as_posix(): path
+            for path in folder.rglob("*.*")
+        }
+        self.assertCountEqual(
+            drawn,
+            [
+                name if name.endswith(".jpg") else f"{name}.jpg"
+                for name in expected
+            ],
+        )
+        for name, (size, (y, x)) in expected.items():
+            path = drawn.get(name) or drawn[f"{name}.jpg"]
+            with Image.open(path) as image:
+                self.assertEqual(image.size, size[::-1])
+                middle = np.asarray(image.convert("RGB"), np.int32)
+                colour = middle[round(y), round(x)]
+                self.assertGreater(np.ptp(colour), 50, name)  # Not grey.
+        movie = self.output_dir / "walk_overlay.mp4"
+        self.assertIn(movie, outcome.written)
+        frames = [image for _, image in videos.frames(movie)]
+        self.assertLen(frames, 5)
+        self.assertEqual(frames[0].shape, (*_SIZE, 3))
+
+    def test_overlays_stay_in_their_folder(self):
+        dots.write_kinds(self.root / "in")
+
+        self._predict("in/../in/more/exif.jpg", overlay=True)
+
+        (found,) = (self.output_dir / "images_overlay").rglob("exif.jpg")
+        self.assertIn(self.output_dir / "images_overlay", found.parents)
+
+    def test_images_are_read_no_further_than_a_batch_and_not_kept(self):
+        alive = weakref.WeakSet()
+        num_read = 0
+        seen = []
+
+        class Pixels(np.ndarray):
+            """An array that a WeakSet can hold."""
+
+            __hash__ = object.__hash__
+
+        def read(source, selection):
+            nonlocal num_read
+            for index in range(10):
+                image = dots.draw((40, 60), (20.0, 30.0)).view(Pixels)
+                alive.add(image)
+                num_read += 1
+                frame = inputs.Frame(index, f"{index}", (40, 60), image)
+                del image
+                yield frame
+
+        def find(views):
+            seen.append((num_read, len(alive)))
+            return dots.find(views)
+
+        source = inputs.Images("many", "", [str(i) for i in range(10)])
+        with mock.patch.object(inputs, "read", read):
+            predicting.predict(
+                dots.detector(batch_size=3, find=find),
+                [source],
+                self.output_dir,
+                model="dots",
+            )
+
+        read_before, held = zip(*seen)
+        self.assertEqual(read_before, (3, 6, 9, 10))
+        self.assertLessEqual(max(held), 2)  # That of the loop, and the last.
+        self.assertLen(self._csv("many.csv"), 3 + 10)
+
+    def test_rows_are_written_before_all_is_read(self):
+        make_dummy_data.write(self.root / "walk.mp4", 7, _frame)
+        added = []
+        with mock.patch.object(
+            predicting.outputs.Tables,
+            "add",
+            side_effect=lambda frame, *_: added.append(frame.index),
+        ):
+
+            def find(views):
+                seen.append(list(added))
+                return dots.find(views)
+
+            seen = []
+            self._predict(
+                "walk.mp4", detector=dots.detector(batch_size=3, find=find)
+            )
+        self.assertEqual(seen, [[], [0, 1, 2], [0, 1, 2, 3, 4, 5]])
+
+    def test_interrupted_it_leaves_nothing_under_a_final_name(self):
+        dots.write_kinds(self.root / "in")
+        make_dummy_data.write(self.root / "walk.mp4", 7, _frame)
+        self._predict("walk.mp4", overlay=True)
+        before = {
+            name: (self.output_dir / name).read_bytes()
+            for name in self._everything_written()
+        }
+        calls = []
+
+        def find(views):
+            calls.append(len(views))
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return dots.find(views)
+
+        for name in ("walk.mp4", "in"):
+            calls.clear()
+            with self.assertRaises(KeyboardInterrupt):
+                self._predict(
+                    name, detector=dots.detector(3, find), overlay=True
+                )
+        after = {
+            name: (self.output_dir / name).read_bytes()
+            for name in self._everything_written()
+            if not name.startswith("in_overlay/")  # Each a whole picture.
+        }
+        self.assertEqual(after, before)
+
+
+if __name__ == "__main__":
+    absltest.main()

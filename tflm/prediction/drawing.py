@@ -1,0 +1,73 @@
+"""Copies of images and videos with the points drawn over them."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import pathlib
+
+import numpy as np
+
+from data_prep import pictures
+from data_prep import videos
+from tflm import files
+from tflm.drawing import movies
+from tflm.drawing import overlays
+from tflm.drawing import palette
+from tflm.prediction import inputs
+
+# Takes a frame, points float [P, 2], (y, x), pixels, and scores float [P].
+Draw = Callable[[inputs.Frame, np.ndarray, np.ndarray], None]
+
+
+def path(folder: pathlib.Path, source: inputs.Source) -> pathlib.Path:
+    """Where the drawings of a source go: a folder, or a video's MP4 file."""
+    suffix = ".mp4" if isinstance(source, inputs.Video) else ""
+    return folder / f"{source.name}_overlay{suffix}"
+
+
+@contextlib.contextmanager
+def drawing(
+    folder: pathlib.Path,
+    source: inputs.Source,
+    num_points: int,
+    selection: inputs.Selection,
+) -> Iterator[Draw]:
+    """Gives a function that draws the next frame of a source.
+
+    A video's MP4 plays as fast as the video, also if only every n-th frame was
+    taken, and gets its name when the block succeeds. An image is written as
+    JPEG as soon as it is drawn, under its path below `path(...)`.
+
+    Raises:
+        clips.RawDataError: if the source is no video.
+    """
+    colours = palette.palette(num_points)
+
+    def drawn(frame, points_px, scores):
+        return overlays.draw(frame.image, points_px, colours, scores)
+
+    target = path(folder, source)
+    if isinstance(source, inputs.Video):
+        rate = videos.frame_rate(pathlib.Path(source.root, source.path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with movies.Movie(target, rate / selection.stride) as movie:
+            yield lambda *found: movie.write(drawn(*found))
+        return
+
+    def write_image(frame, points_px, scores):
+        image_path = target / _below(frame.file_name)
+        image_path.parent.mkdir(parents=True, exist_ok=True)
+        encoded = pictures.encode_jpeg(drawn(frame, points_px, scores))
+        with files.replacing(image_path) as partial:
+            partial.write_bytes(encoded)
+
+    yield write_image
+
+
+def _below(name: str) -> pathlib.PurePath:
+    """A JPEG's path below a folder, from a path that may lead out of it."""
+    whole = pathlib.PurePosixPath(name)
+    parts = [part for part in whole.parts if part not in ("..", whole.anchor)]
+    below = pathlib.PurePath(*parts)
+    is_jpeg = below.suffix.lower() in (".jpg", ".jpeg")
+    return below if is_jpeg else below.with_name(f"{below.name}.jpg")

@@ -1,0 +1,197 @@
+"""From images and videos to tables of points, in bounded memory."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import sys
+
+import numpy as np
+import tqdm
+from tqdm.contrib import logging as tqdm_logging
+
+from data_prep import clips
+from tflm import coords
+from tflm.prediction import drawing
+from tflm.prediction import inputs
+from tflm.prediction import outputs
+from tflm.serving import loading
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of the files."""
+
+    written: list[pathlib.Path]
+    num_files: int  # Images and videos that were asked for.
+    num_skipped: int  # Of those: not decoded; each was named in the log.
+
+
+class _NothingRead(Exception):
+    """Not one frame of a source could be read."""
+
+
+def point_names(detector: loading.Detector) -> list[str]:
+    """The names of all points in their order: landmarks, then keypoints."""
+    names = [f"landmark_{k:02d}" for k in range(detector.num_landmarks)]
+    if detector.keypoint_map is not None:
+        names += detector.keypoint_map.names
+    return names
+
+
+def predict(
+    detector: loading.Detector,
+    sources: Sequence[inputs.Source],
+    output_dir: pathlib.Path,
+    *,
+    model: str,
+    overlay: bool = False,
+    selection: inputs.Selection = inputs.ALL_FRAMES,
+) -> Outcome:
+    """Writes the points in all sources.
+
+    At most a batch of images is held at a time: their views, with `overlay`
+    also the images themselves.
+
+    Args:
+        detector: what finds the points.
+        sources: see `inputs.find`.
+        output_dir: where NAME.csv and NAME.json of each source go, and with
+            `overlay` what `drawing.path` says.
+        model: the detector's name in the tables.
+        overlay: whether the points are drawn, too.
+        selection: of the frames of videos.
+
+    Returns:
+        What was written. A source of which nothing could be read, and a video
+        that breaks off, leave nothing.
+    """
+    written, num_files, num_skipped = [], 0, 0
+    for source in sources:
+        is_video = isinstance(source, inputs.Video)
+        num_files += 1 if is_video else len(source.paths)
+        try:
+            num_broken = _predict_source(
+                detector, source, output_dir, model, overlay, selection
+            )
+        except clips.RawDataError as error:
+            _log.warning("%s", _skipped(str(error)))
+            num_skipped += 1
+        except _NothingRead:
+            if is_video:
+                _log.warning("skipped: %s has no such frames", source.path)
+            num_skipped += 1 if is_video else len(source.paths)
+        else:
+            num_skipped += num_broken
+            written += outputs.table_paths(output_dir, source.name)
+            if overlay:
+                written.append(drawing.path(output_dir, source))
+    return Outcome(written, num_files, num_skipped)
+
+
+def _predict_source(
+    detector: loading.Detector,
+    source: inputs.Source,
+    output_dir: pathlib.Path,
+    model: str,
+    overlay: bool,
+    selection: inputs.Selection,
+) -> int:
+    """Writes the points of one source; returns how many images are broken."""
+    names = point_names(detector)
+    num_broken = num_written = 0
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(
+            tqdm.tqdm(
+                desc=source.name,
+                total=inputs.count(source, selection),
+                unit=" images",
+                mininterval=0.1 if sys.stderr.isatty() else 10.0,
+            )
+        )
+        stack.enter_context(
+            tqdm_logging.logging_redirect_tqdm([logging.getLogger("tflm")])
+        )
+        tables = stack.enter_context(
+            outputs.tables(output_dir, source.name, names, model)
+        )
+        draw = None
+        if overlay:
+            draw = stack.enter_context(
+                drawing.drawing(output_dir, source, len(names), selection)
+            )
+        frames = inputs.read(source, selection)
+        for batch in _batches(detector, frames, keeps_images=overlay):
+            for broken in batch.broken:
+                _log.warning("%s", _skipped(broken.message))
+            num_broken += len(batch.broken)
+            for found in _points(detector, batch):
+                tables.add(*found)
+                if draw:
+                    draw(*found)
+                num_written += 1
+            progress.update(len(batch.frames) + len(batch.broken))
+        if not num_written:
+            raise _NothingRead
+    return num_broken
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Frames that go through the model together, and files that did not."""
+
+    frames: list[inputs.Frame]
+    views: list[np.ndarray]
+    broken: list[clips.Broken]
+
+
+def _batches(
+    detector: loading.Detector,
+    frames: Iterator[inputs.Frame | clips.Broken],
+    keeps_images: bool,
+) -> Iterator[_Batch]:
+    """Batches of frames, read no further than the batch that is asked for."""
+    batch = _Batch([], [], [])
+    for frame in frames:
+        if isinstance(frame, clips.Broken):
+            batch.broken.append(frame)
+        else:
+            batch.views.append(detector.view(frame.image))
+            batch.frames.append(
+                frame if keeps_images else frame.without_image()
+            )
+        if len(batch.frames) + len(batch.broken) == detector.batch_size:
+            yield batch
+            batch = _Batch([], [], [])
+    if batch.frames or batch.broken:
+        yield batch
+
+
+def _points(
+    detector: loading.Detector, batch: _Batch
+) -> Iterator[tuple[inputs.Frame, np.ndarray, np.ndarray]]:
+    """Frames, their points `[P, 2]`, (y, x), pixels, and scores `[P]`."""
+    if not batch.frames:
+        return
+    sizes = np.array([frame.image_size for frame in batch.frames])
+    found = detector.in_views(np.stack(batch.views), sizes)
+    points, scores = found["landmarks"], found["confidence"]
+    if (keypoint_map := detector.keypoint_map) is not None:
+        named = detector.keypoints(points, sizes)
+        points = np.concatenate([points, named], axis=1)
+        scores = np.concatenate(
+            [scores, keypoint_map.confidence(scores)], axis=1
+        )
+    points_px = coords.to_pixels(
+        coords.from_xy_fractions(points), sizes[:, None]
+    )
+    yield from zip(batch.frames, points_px, scores)
+
+
+def _skipped(message: str) -> str:
+    """Without the remedy, which is about building shards."""
+    return f"skipped: {message.rpartition('; ')[0] or message}"
