@@ -12,9 +12,13 @@ demo: $(INSTALLED)
 	$(PY) export.py --workdir=runs/puppets
 
 test: $(INSTALLED)
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get -qq install -y chromium >/dev/null; } || \
+	  echo "no chromium: the report is not tested in a browser" >&2
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests -n 2 --dist loadfile
 
 $(INSTALLED): requirements.txt
 	@rm -rf .venv

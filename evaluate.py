@@ -1,20 +1,25 @@
-"""Scores the landmarks of a trained run, and draws them.
+"""Scores the landmarks of trained runs, and draws them.
 
     python evaluate.py --workdir=runs/puppets
 
 Without --workdir and --dataset it takes the newest run. The numbers, figures
-and what they mean are in WORKDIR/eval/DATASET.
+and a page with all of them are in WORKDIR/eval/DATASET. Of several runs
+
+    python evaluate.py --workdir=runs/celeba_k10,runs/celeba_k30
+
+compares them in one table, beside the paper's.
 """
 
 from absl import flags
 
 from tflm import command_line  # Before TensorFlow: it quiets its start.
 from tflm import errors
+from tflm.evaluation import comparison
 from tflm.evaluation import report
 from tflm.training import checkpoints
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; the newest run if not given."
+_WORKDIR = flags.DEFINE_list(
+    "workdir", None, "The run's folder, or several; the newest run by default."
 )
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Instead of --workdir: the run is runs/DATASET."
@@ -25,6 +30,9 @@ _DATA_DIR = flags.DEFINE_string(
 _EVAL_DATASET = flags.DEFINE_string(
     "eval_dataset", None, "Dataset to evaluate on, if not the run's own."
 )
+_FIGURES = flags.DEFINE_bool(
+    "figures", True, "Draw figures and the page; --nofigures: only the numbers."
+)
 
 
 def main() -> int:
@@ -33,19 +41,30 @@ def main() -> int:
             "give --workdir or --dataset, not both; to evaluate the run on"
             f" other data use --eval_dataset={_DATASET.value}"
         )
-    workdir = _WORKDIR.value
-    if not workdir:
-        workdir = (
-            f"runs/{_DATASET.value}"
-            if _DATASET.value
-            else checkpoints.newest_workdir()
+    workdirs = _WORKDIR.value or [
+        f"runs/{_DATASET.value}"
+        if _DATASET.value
+        else checkpoints.newest_workdir()
+    ]
+    comparison.check(workdirs, _EVAL_DATASET.value)
+    evaluated = []
+    for workdir in workdirs:
+        found = report.evaluate(
+            workdir, _DATA_DIR.value, _EVAL_DATASET.value, _FIGURES.value
         )
-    found = report.evaluate(workdir, _DATA_DIR.value, _EVAL_DATASET.value)
-    print(report.table(found))
-    folder = checkpoints.evaluation_dir(workdir, found["dataset"])
-    print("written:")
-    for path in sorted(folder.glob("*.*")):
-        print(f"  {path}")
+        print(report.text(found))
+        folder = checkpoints.evaluation_dir(workdir, found["dataset"])
+        print("written:")
+        for path in sorted(folder.glob("*.*")):
+            print(f"  {path}")
+        evaluated.append(comparison.load(workdir, found["dataset"]))
+    if len(evaluated) > 1:
+        compared = comparison.compare(evaluated)
+        for table in comparison.tables_of(compared):
+            print(f"\n{table.markdown()}")
+        print("written:")
+        for path in comparison.write(folder, compared):
+            print(f"  {path}")
     return 0
 
 

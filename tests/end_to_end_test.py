@@ -82,6 +82,10 @@ class EndToEndTest(absltest.TestCase):
         self.assertEqual(metrics["num_test"], 8 * tiny_shards.NUM_CLIPS["test"])
         self.assertIn("left_wrist", metrics["pck"]["6"])
         self.assertIn("mean shape", evaluated.stdout)
+        for name in ("report.html", "landmarks.mp4", "swaps.pdf"):
+            self.assertIn(str(folder / name), evaluated.stdout)
+        twice = _run("evaluate.py", self.data, f"{where},{workdir}")
+        self._assert_one_line_error(twice, "a run is named twice")
 
         exported = _run("export.py", self.data, where)
         self.assertEqual(exported.returncode, 0, exported.stderr)

@@ -85,8 +85,16 @@ class EveryDatasetTest(parameterized.TestCase):
         )
         self.assertEqual(step, 2)
 
-        found = report.evaluate(workdir, self.data_dir, None)
+        found = report.evaluate(
+            workdir, self.data_dir, draw=dataset in ("smallnorb/car", "video")
+        )
         self.assertEqual(not found["no_annotations"], dataset in ANNOTATED)
+        self.assertEqual(
+            list(found["invariance"]["factors"] if found["invariance"] else []),
+            ["azimuth", "elevation", "lighting", "instance"]
+            if dataset.startswith("smallnorb")
+            else [],
+        )
 
         model = landmark_model.LandmarkModel(config.model)
         checkpoints.restore_model(workdir, model)

@@ -81,7 +81,11 @@ class Commands:
     """How to train and to evaluate; a test has others."""
 
     train: tuple[str, ...] = (sys.executable, str(_ROOT / "train.py"))
-    evaluate: tuple[str, ...] = (sys.executable, str(_ROOT / "evaluate.py"))
+    evaluate: tuple[str, ...] = (
+        sys.executable,
+        str(_ROOT / "evaluate.py"),
+        "--nofigures",
+    )
     speed_seconds: float = 20.0  # That a variant's speed is measured for.
 
 
@@ -479,7 +483,7 @@ def _notes(ablation: Ablation, name: str) -> dict:
 
 
 def _write_notes(ablation: Ablation, name: str, notes: dict) -> None:
-    _write(ablation.notes_path(name), json.dumps(notes, indent=2) + "\n")
+    files.write_json(ablation.notes_path(name), notes)
 
 
 def _write_table(ablation: Ablation, variants: list[str]) -> list[dict]:
@@ -492,14 +496,10 @@ def _write_table(ablation: Ablation, variants: list[str]) -> list[dict]:
         "loss_weights": ablation.loss_weights,
         "variants": rows,
     }
-    _write(ablation.output / "table2.json", json.dumps(found, indent=2) + "\n")
-    _write(ablation.output / "table2.md", table(ablation, rows))
+    files.write_json(ablation.output / "table2.json", found)
+    with files.replacing(ablation.output / "table2.md") as partial:
+        partial.write_text(table(ablation, rows))
     return rows
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    with files.replacing(path) as partial:
-        partial.write_text(text)
 
 
 def _interrupt(*_) -> None:

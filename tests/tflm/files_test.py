@@ -1,3 +1,4 @@
+import json
 import pathlib
 import tempfile
 
@@ -31,6 +32,16 @@ class FilesTest(absltest.TestCase):
                 raise KeyboardInterrupt
         self.assertEqual(self.path.read_text(), "old")
         self.assertEqual(self._listing(), ["numbers.txt"])
+
+    def test_nan_is_null_in_json(self):
+        values = {"a": [1, float("nan"), {"b": float("nan")}], "c": "nan"}
+        files.write_json(self.path, values)
+        self.assertEqual(
+            json.loads(self.path.read_text()),
+            {"a": [1, None, {"b": None}], "c": "nan"},
+        )
+        with self.assertRaises(ValueError):  # No number of JSON.
+            files.write_json(self.path, [float("inf")])
 
 
 if __name__ == "__main__":

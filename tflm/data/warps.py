@@ -95,6 +95,22 @@ def sampling_grid(
     return tf.reshape(flat, [-1, *image_size, 2])
 
 
+def sampled_places(coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The place in the input that the output shows at each point.
+
+    `sampling_grid` at any points, not only at pixels.
+
+    Args:
+        coefficients: see `random_coefficients`.
+        points: float `[B, N, 2]`, (y, x), normalised, in the output.
+
+    Returns:
+        float64 `[B, N, 2]`, likewise, in the input; outside [-1, 1] where the
+        output repeats the input's border.
+    """
+    return np.einsum("bpn,bnd->bpd", _terms(points), coefficients)
+
+
 def border_mask(image_size: int) -> np.ndarray:
     """A mask that leaves out the border smoothly.
 
@@ -118,12 +134,18 @@ def border_mask(image_size: int) -> np.ndarray:
 def _basis(height: int, width: int) -> np.ndarray:
     """float32 `[height * width, CONTROL_POINTS ** 2 + 3]`."""
     pixels = _lattice(coords.axis(height), coords.axis(width))
-    points = coords.axis(CONTROL_POINTS)
-    offsets = pixels[:, None] - _lattice(points, points)[None]
+    return _terms(pixels).astype(np.float32)
+
+
+def _terms(points: np.ndarray) -> np.ndarray:
+    """What the coefficients weigh, at points `[..., 2]`; float64."""
+    points = np.asarray(points, np.float64)
+    along = coords.axis(CONTROL_POINTS)
+    offsets = points[..., None, :] - _lattice(along, along)
     squared = np.maximum((offsets**2).sum(-1), 1e-12)
-    ones = np.ones([len(pixels), 1])
     kernels = squared * np.log(squared)
-    return np.concatenate([kernels, ones, pixels], axis=1).astype(np.float32)
+    ones = np.ones([*points.shape[:-1], 1])
+    return np.concatenate([kernels, ones, points], axis=-1)
 
 
 def _lattice(y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -23,8 +23,15 @@ class Detections:
     """Landmarks of N images beside their annotations, and M of the images."""
 
     landmarks: np.ndarray  # float32 [N, K, 2], (y, x), normalised.
-    untrained: np.ndarray | None  # Likewise, of another model; see `detect`.
+    confidence: np.ndarray | None  # float32 [N, K]; None of a code.
+    untrained: np.ndarray | None  # As landmarks, of another model.
     annotations: np.ndarray  # float32 [N, P, 2], likewise; NaN where missing.
+    sizes: np.ndarray  # int [N, 2]: (height, width) as stored, pixels.
+    scales: np.ndarray  # float32 [N, 2], (y, x): stored over original size.
+    clip_ids: np.ndarray  # str [N].
+    videos: np.ndarray  # str [N]: the same of frames that belong together.
+    index: np.ndarray  # int64 [N]: position in the video, 0 of stills.
+    factors: dict[str, np.ndarray]  # int64 [N]: the dataset's own.
     images: np.ndarray  # float32 [M, S, S, 3] in [0, 1].
     shown: np.ndarray  # int64 [M]: which of the N the images are.
 
@@ -94,12 +101,17 @@ def detect(
         errors.UserError: if the dataset has no images for `role`.
     """
     size = config.model.image_size
-    models = [model] if untrained is None else [model, untrained]
-    find = tf.function(
-        lambda images: [one.detect(images)["landmarks"] for one in models],
-        input_signature=[tf.TensorSpec([None, size, size, 3])],
-    )
-    landmarks, annotations, kept, shown = [], [], [], []
+
+    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3])])
+    def find(images):
+        detected = model.detect(images)
+        kept = ("landmarks", "confidence")
+        answers = {name: detected[name] for name in kept if name in detected}
+        if untrained is not None:
+            answers["untrained"] = untrained.detect(images)["landmarks"]
+        return answers
+
+    parts, kept, shown = [], [], []
     seen: set[bytes] = set()
     count = 0
     with tqdm.tqdm(
@@ -109,25 +121,69 @@ def detect(
         mininterval=0.1 if sys.stderr.isatty() else 10.0,
     ) as progress:
         for batch in stills.stills(config, shards, role).as_numpy_iterator():
-            landmarks.append([part.numpy() for part in find(batch["image"])])
-            annotations.append(batch["keypoints"])
+            images = batch.pop("image")
+            found = {name: part.numpy() for name, part in find(images).items()}
+            parts.append(batch | found)
             for position, clip_id in enumerate(batch["clip_id"]):
                 if clip_id not in seen and len(shown) < num_shown:
-                    kept.append(batch["image"][position])
+                    kept.append(images[position])
                     shown.append(count + position)
                 seen.add(clip_id)
             count += len(batch["clip_id"])
             progress.update(len(seen) - progress.n)
             if max_images is not None and count >= max_images:
                 break
-    found, *found_untrained = (np.concatenate(part) for part in zip(*landmarks))
+    whole = {
+        name: np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }
     return Detections(
-        found,
-        found_untrained[0] if found_untrained else None,
-        np.concatenate(annotations),
-        np.array(kept, np.float32).reshape(-1, size, size, 3),
-        np.array(shown, np.int64),
+        landmarks=whole.pop("landmarks"),
+        confidence=whole.pop("confidence", None),
+        untrained=whole.pop("untrained", None),
+        annotations=whole.pop("keypoints"),
+        sizes=whole.pop("size"),
+        scales=whole.pop("scale"),
+        clip_ids=_text(whole.pop("clip_id")),
+        videos=_text(whole.pop("video")),
+        index=whole.pop("index"),
+        factors=whole,
+        images=np.array(kept, np.float32).reshape(-1, size, size, 3),
+        shown=np.array(shown, np.int64),
     )
+
+
+def images_at(
+    config: configs.Config,
+    shards: shards_lib.Shards,
+    role: str,
+    positions: np.ndarray,
+) -> np.ndarray:
+    """Some of the images that `detect` looks at.
+
+    Args:
+        config: sizes of the view.
+        shards: any dataset.
+        role: of the images.
+        positions: int `[M]`, which of the images, in any order.
+
+    Returns:
+        float32 `[M, S, S, 3]` in [0, 1].
+    """
+    wanted = set(np.asarray(positions).tolist())
+    found, count = {}, 0
+    for batch in stills.stills(config, shards, role).as_numpy_iterator():
+        images = batch["image"]
+        for position in wanted & set(range(count, count + len(images))):
+            found[position] = images[position - count]
+        count += len(images)
+        if len(found) == len(wanted):
+            break
+    return np.stack([found[position] for position in positions.tolist()])
+
+
+def _text(encoded: np.ndarray) -> np.ndarray:
+    return np.char.decode(encoded.astype(bytes), "utf-8")
 
 
 def example_pairs(

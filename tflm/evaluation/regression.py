@@ -1,6 +1,7 @@
 """The linear map from discovered landmarks to annotated keypoints."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -151,4 +152,4 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _flat(points: np.ndarray) -> np.ndarray:
     points = np.asarray(points, np.float64)
-    return points.reshape(len(points), -1)
+    return points.reshape(len(points), math.prod(points.shape[1:]))

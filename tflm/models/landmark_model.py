@@ -124,6 +124,25 @@ class LandmarkModel(tf.keras.Model):
             "column_marginals": columns,
         }
 
+    def generate(self, source: tf.Tensor, landmarks: tf.Tensor) -> tf.Tensor:
+        """Draws the source's object with given landmarks, in inference mode.
+
+        Args:
+            source: float32 `[B, S, S, 3]` in [0, 1]; its looks are taken.
+            landmarks: float32 `[B, K, 2]`, (y, x), normalised, of any image.
+
+        Returns:
+            float32 `[B, S, S, 3]`, unbounded.
+
+        Raises:
+            ValueError: with a fully connected bottleneck.
+        """
+        if self.config.bottleneck == "fully_connected":
+            raise ValueError("a fully connected bottleneck has no landmarks")
+        features = self.appearance(source, training=False)
+        heatmaps = self.bottleneck.heatmaps(landmarks)
+        return self.generator([features, heatmaps], training=False)
+
 
 def confidence(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """How concentrated a landmark's marginals are.

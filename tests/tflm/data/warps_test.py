@@ -84,6 +84,30 @@ class WarpsTest(parameterized.TestCase, tf.test.TestCase):
         grid = warps.sampling_grid(coefficients, (3, 3))
         self.assertAllClose(grid[0, 0, 2], [-1.0, -1.0], atol=1e-5)
 
+    def test_places_of_pixels_are_those_of_the_grid(self):
+        coefficients = warps.random_coefficients(STRONG, 2, (0, 1)).numpy()
+        pixels = np.stack([_lattice(9)] * 2)  # [2, 81, 2]
+
+        places = warps.sampled_places(coefficients, pixels)
+
+        grid = warps.sampling_grid(coefficients, (9, 9)).numpy()
+        self.assertAllClose(places, grid.reshape(2, 81, 2), atol=1e-5)
+        self.assertGreater(np.abs(places - pixels).mean(), 0.02)
+
+    def test_place_between_pixels_by_hand(self):
+        coefficients = np.zeros([2, warps.CONTROL_POINTS**2 + 3, 2])
+        coefficients[:, -2:] = np.eye(2)
+        coefficients[0, -3] = [0.5, -0.25]  # A translation.
+        coefficients[1, 0, 1] = 2.0  # The kernel of the corner (-1, -1), on x.
+        points = np.array([[[0.1, 0.2]], [[-0.5, -1.0]]])
+
+        places = warps.sampled_places(coefficients, points)
+
+        # r^2 = 0.25: 2 * 0.25 * ln(0.25) = -0.693147.
+        self.assertAllClose(
+            places, [[[0.6, -0.05]], [[-0.5, -1.693147]]], atol=1e-6
+        )
+
     def test_standard_deviations_are_those_asked_for(self):
         config = dataclasses.replace(STRONG, bend_half=0.0)
         drawn = warps.random_coefficients(config, 4_000, (5, 6)).numpy()

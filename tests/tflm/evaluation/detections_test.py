@@ -51,6 +51,13 @@ class DetectTest(absltest.TestCase):
             np.testing.assert_array_equal(
                 found.annotations[row], batches[row]["keypoints"][0]
             )
+            self.assertEqual(
+                (found.clip_ids[row].encode(), found.index[row]),
+                (batches[row]["clip_id"][0], batches[row]["index"][0]),
+            )
+            self.assertEqual(found.sizes[row].tolist(), [128, 128])
+        self.assertEqual(found.confidence.shape, found.landmarks.shape[:2])
+        self.assertEqual(found.factors, {})
 
     def test_shown_images_are_of_different_clips(self):
         found = detections.detect(

@@ -42,6 +42,20 @@ class NormalizedMeanErrorTest(absltest.TestCase):
 
         self.assertAlmostEqual(error, 30.0)  # Two points, each 3 / 10.
 
+    def test_errors_of_the_points_by_hand(self):
+        annotated = np.array(
+            [
+                [[0.0, 0.0], [0.0, 10.0], [NAN, 5.0]],  # Third is missing.
+                [[NAN, NAN], [0.0, 10.0], [5.0, 5.0]],  # No unit.
+                [[7.0, 7.0], [7.0, 7.0], [5.0, 5.0]],  # Unit of length 0.
+            ]
+        )
+        predicted = np.nan_to_num(annotated) + [3.0, 4.0]
+        np.testing.assert_allclose(
+            metrics.normalized_point_errors(predicted, annotated, (0, 1)),
+            [[50.0, 50.0, NAN], [NAN, NAN, NAN], [NAN, NAN, NAN]],
+        )
+
     def test_nothing_to_count_is_nan(self):
         nothing = np.full([2, 2, 2], NAN)
         self.assertTrue(
@@ -88,6 +102,38 @@ class PercentageCorrectTest(absltest.TestCase):
         correct = metrics.percentage_correct(predicted, annotated, 6)
 
         np.testing.assert_allclose(correct, [200 / 3, NAN])
+
+    def test_points_are_correct_wrong_or_missing(self):
+        annotated = np.array([[[0.0, 0.0], [0.0, 0.0], [NAN, 0.0]]])
+        predicted = np.array([[[0.0, 6.0], [0.0, 6.1], [0.0, 0.0]]])
+        np.testing.assert_array_equal(
+            metrics.correct_points(predicted, annotated, 6), [[100, 0, NAN]]
+        )
+
+    def test_table_of_several_distances_by_hand(self):
+        annotated = np.zeros([2, 3, 2])
+        annotated[0, 1] = NAN
+        annotated[:, 2] = NAN
+        predicted = np.zeros([2, 3, 2])
+        predicted[:, 0, 0] = [2.0, 3.0]
+        predicted[:, 1, 1] = [0.0, 9.0]
+
+        table = metrics.percentages_correct(
+            predicted, annotated, ("head", "hand", "foot"), (2, 9)
+        )
+
+        self.assertEqual(list(table), ["2", "9"])
+        nan = table["2"].pop("foot"), table["9"].pop("foot")
+        self.assertTrue(np.isnan(nan).all())
+        # The mean is over the two joints that are annotated.
+        self.assertEqual(table["2"], {"head": 50, "hand": 0, "mean": 25})
+        self.assertEqual(table["9"], {"head": 100, "hand": 100, "mean": 100})
+
+    def test_table_without_annotations_is_nan(self):
+        table = metrics.percentages_correct(
+            np.zeros([2, 1, 2]), np.full([2, 1, 2], NAN), ("head",), (2,)
+        )
+        self.assertTrue(np.isnan(list(table["2"].values())).all())
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import io
 import json
@@ -19,7 +20,10 @@ from tflm import configs
 from tflm import errors
 from tflm.data import shards as shards_lib
 from tflm.evaluation import detections
+from tflm.evaluation import keypoint_maps
+from tflm.evaluation import metrics
 from tflm.evaluation import report
+from tflm.evaluation import scores
 from tflm.models import landmark_model
 from tflm.training import checkpoints
 
@@ -30,7 +34,18 @@ CONFIG = configs.Config(
     data=configs.DataConfig("discs"),
     model=configs.ModelConfig(image_size=SIZE, num_landmarks=3, num_filters=4),
 )
-FIGURES = ("landmarks", "sample_efficiency", "score_maps", "reconstructions")
+FIGURES = (
+    "accuracy",
+    "calibration",
+    "landmark_bars",
+    "landmarks",
+    "matched",
+    "reconstructions",
+    "sample_efficiency",
+    "sample_efficiency_pck",
+    "score_maps",
+    "swaps",
+)
 
 
 class Discs(tfds.core.GeneratorBasedBuilder):
@@ -83,104 +98,6 @@ class Discs(tfds.core.GeneratorBasedBuilder):
             yield name, clips.still(name, buffer.getvalue(), points)
 
 
-def _shards(names, pair):
-    return shards_lib.Shards(
-        builder=None,
-        keypoint_names=names,
-        left_right_swaps=(),
-        normalizing_pair=pair,
-        splits={},
-    )
-
-
-def _detections(landmarks, annotations):
-    """As if an untrained model had all landmarks in one place."""
-    nothing, landmarks = np.zeros([0]), np.array(landmarks)
-    return detections.Detections(
-        landmarks,
-        np.full(landmarks.shape, 0.3),
-        np.array(annotations),
-        nothing,
-        nothing,
-    )
-
-
-class ScoreTest(absltest.TestCase):
-    def test_values_by_hand(self):
-        # One landmark, two eyes 0.2 to its left and right (25.4 px apart, as
-        # [-1, 1] spans 127). Training images have it at x = -0.1 and 0.1, so
-        # the mean shape is that of x = 0. The test image has it at x = 0.1,
-        # 6.35 px from there.
-        def eyes(x):
-            return [[0.0, x - 0.2], [0.0, x + 0.2]]
-
-        train = _detections([[[0, -0.1]], [[0, 0.1]]], [eyes(-0.1), eyes(0.1)])
-        test = _detections([[[0, 0.1]]], [eyes(0.1)])
-
-        scores, _ = report.score(
-            train, test, _shards(("left", "right"), (0, 1))
-        )
-
-        self.assertAlmostEqual(scores["mean_error_px"]["mean_shape"], 6.35)
-        self.assertAlmostEqual(scores["nme_percent"]["mean_shape"], 25.0)
-        self.assertAlmostEqual(scores["nme_percent"]["bias"], 0.0)
-        # The untrained landmark does not move.
-        self.assertAlmostEqual(scores["nme_percent"]["untrained_bias"], 25.0)
-        self.assertAlmostEqual(scores["mean_error_px"]["untrained_bias"], 6.35)
-        self.assertEqual(scores["pck_bias"]["untrained"]["6"]["mean"], 0.0)
-        self.assertEqual(scores["sample_efficiency"]["error"], "nme_percent")
-        all_labels = scores["sample_efficiency"]["bias"][-2]
-        self.assertEqual((all_labels["n"], all_labels["draws"]), (2, 1))
-        self.assertAlmostEqual(all_labels["mean"], 0.0)
-        self.assertEqual(
-            scores["pck"]["mean_shape"]["6"],
-            {"left": 0.0, "right": 0.0, "mean": 0.0},
-        )
-        self.assertEqual(scores["pck"]["mean_shape"]["8"]["mean"], 100.0)
-        self.assertEqual(scores["pck_bias"]["2"]["mean"], 100.0)
-
-    def test_headline_is_the_map_without_bias(self):
-        # The landmark never moves: without a bias it still is a constant, the
-        # mean of the training annotations.
-        train = _detections([[[0.5, 0.5]]] * 2, [[[0.0, 0.0]], [[0.0, 0.4]]])
-        test = _detections([[[0.6, 0.5]]], [[[0.0, 0.2]]])
-
-        scores, regressed_px = report.score(train, test, _shards(("a",), None))
-
-        self.assertIsNone(scores["nme_percent"])
-        self.assertAlmostEqual(scores["mean_error_px"]["bias"], 0.0)
-        self.assertGreater(scores["mean_error_px"]["no_bias"], 1.0)
-        self.assertEqual(scores["pck"]["2"]["mean"], 0.0)
-        self.assertEqual(scores["pck_bias"]["2"]["mean"], 100.0)
-        error = regressed_px - [[[63.5, 76.2]]]
-        self.assertAlmostEqual(
-            float(np.linalg.norm(error)), scores["mean_error_px"]["no_bias"]
-        )
-
-    def test_keypoint_annotated_only_in_training_is_none(self):
-        train = _detections([[[0, 0]]], [[[0, 0], [0.5, 0.5]]])
-        test = _detections([[[0, 0]]], [[[0, 0], [NAN, NAN]]])
-
-        scores, _ = report.score(train, test, _shards(("a", "b"), (0, 1)))
-
-        self.assertEqual(
-            scores["pck"]["6"], {"a": 100.0, "b": None, "mean": 100.0}
-        )
-        self.assertIsNone(scores["nme_percent"]["bias"])
-        self.assertEqual(scores["sample_efficiency"]["error"], "mean_error_px")
-
-    def test_without_a_fully_annotated_image_there_is_no_sample_efficiency(
-        self,
-    ):
-        annotations = [[[0, 0], [NAN, NAN]], [[NAN, NAN], [0, 0]]]
-        train = _detections([[[0, 0]]] * 2, annotations)
-        test = _detections([[[0, 0]]], annotations[:1])
-
-        scores, _ = report.score(train, test, _shards(("a", "b"), None))
-
-        self.assertIsNone(scores["sample_efficiency"])
-
-
 class EvaluateTest(parameterized.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -214,7 +131,7 @@ class EvaluateTest(parameterized.TestCase):
         return checkpoints.evaluation_dir(self.workdir, "discs")
 
     def test_writes_numbers_and_figures_the_same_every_time(self):
-        found = report.evaluate(self.workdir, self.data_dir)
+        found = report.evaluate(self.workdir, self.data_dir, draw=False)
 
         written = (self.outputs() / "metrics.json").read_text()
         self.assertEqual(json.loads(written), found)
@@ -227,23 +144,55 @@ class EvaluateTest(parameterized.TestCase):
         self.assertGreater(found["nme_percent"]["mean_shape"], 20.0)
         self.assertCountEqual(
             [path.name for path in self.outputs().iterdir()],
-            ["metrics.json", *(f"{name}.png" for name in FIGURES)],
+            [
+                "metrics.json",
+                "image_errors.npz",
+                "report.html",
+                *(f"{name}.png" for name in FIGURES),
+                *(f"{name}.pdf" for name in FIGURES),
+            ],
         )
+        page = (self.outputs() / "report.html").read_text()
+        self.assertEqual(page.count("<img "), len(FIGURES))
         for name in FIGURES:
-            with Image.open(self.outputs() / f"{name}.png") as image:
-                self.assertGreater(min(image.size), 300)
+            png = self.outputs() / f"{name}.png"
+            with Image.open(png) as image:
+                self.assertGreater(min(image.size), 200)
+            self.assertIn(base64.b64encode(png.read_bytes()).decode(), page)
 
-    def test_table_has_the_numbers(self):
-        text = report.table(self.found)
+    def test_tables_have_the_numbers(self):
+        text = report.text(self.found)
 
-        nme = self.found["nme_percent"]
-        methods = "no_bias bias untrained_no_bias untrained_bias mean_shape"
-        row = [f"{nme[name]:.2f}" for name in methods.split()]
-        self.assertRegex(text, "NME, % +" + " +".join(map(re.escape, row)))
+        row = [
+            f"{self.found['nme_percent'][name]:.2f}"
+            for name in "no_bias bias untrained_no_bias mean_shape".split()
+        ]
+        self.assertRegex(
+            text, r"\n\| NME, % .*" + ".*".join(map(re.escape, row))
+        )
         # All labels, in the table of sample efficiency.
-        self.assertRegex(text, r"\n +29 +all +\d.*\n +29 +3 resamples +\d")
+        self.assertRegex(text, r"\| 29 \| all .*\n\| 29 \| 3 resamples ")
         for joint in ("left", "right", "mean"):
-            self.assertRegex(text, rf"PCK@6 px, %: {joint} ")
+            self.assertRegex(text, rf"\n\| {joint} ")
+        for name in ("dead", "consistency, px", "backward error, px"):
+            self.assertIn(f"| {name} ", text)
+
+    def test_the_map_to_keypoints_is_kept(self):
+        shards = shards_lib.open_shards(self.data_dir, "discs")
+        model = landmark_model.LandmarkModel(CONFIG.model)
+        checkpoints.restore_model(self.workdir, model)
+        test = detections.detect(model, CONFIG, shards, "regression_test")
+
+        kept = keypoint_maps.load(checkpoints.keypoint_map_path(self.workdir))
+
+        self.assertEqual(kept.names, ("left", "right"))
+        error = metrics.mean_error(
+            scores.in_view(kept(test.landmarks)),
+            scores.in_view(test.annotations),
+        )
+        self.assertAlmostEqual(
+            error, self.found["mean_error_px"]["bias"], places=3
+        )
 
     def test_untrained_model_does_no_better_than_a_constant_by_much(self):
         nme = self.found["nme_percent"]
@@ -278,9 +227,25 @@ class EvaluateTest(parameterized.TestCase):
                     workdir, "discs"
                 ).iterdir()
             ],
-            ["metrics.json", "sample_efficiency.png"],
+            [
+                "metrics.json",
+                "image_errors.npz",
+                "report.html",
+                *(
+                    f"{name}.{ending}"
+                    for name in (
+                        "accuracy",
+                        "sample_efficiency",
+                        "sample_efficiency_pck",
+                    )
+                    for ending in ("png", "pdf")
+                ),
+            ],
         )
-        text = report.table(found)
+        self.assertFalse(
+            pathlib.Path(checkpoints.keypoint_map_path(workdir)).exists()
+        )
+        text = report.text(found)
         self.assertIn("a fully-connected code of 6 numbers", text)
         self.assertIn("no figures of landmarks", text)
 
@@ -304,14 +269,16 @@ class EvaluateTest(parameterized.TestCase):
     ):
         data_dir = self.build(self.id().rpartition(".")[2], **builder)
 
-        found = report.evaluate(self.workdir, data_dir)
+        found = report.evaluate(self.workdir, data_dir, draw=False)
 
         self.assertRegex(found["no_annotations"], expected)
-        self.assertIn(found["no_annotations"], report.table(found))
+        self.assertIn(found["no_annotations"], report.text(found))
         self.assertIsNone(found["nme_percent"])
         self.assertIsNone(found["pck"])
         self.assertLen(found["health"]["spread"], 3)
         self.assertEqual(found["health"]["num_images"], num_images)
+        self.assertGreater(found["consistency"]["px"], 0.0)
+        self.assertEqual(found["bottleneck_use"]["num_images"], num_images)
 
     def test_keypoint_that_no_training_image_annotates_is_named(self):
         data_dir = self.build("absent", names=("left", "right", "never"))

@@ -162,6 +162,24 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         for name in ("row_marginals", "column_marginals"):
             self.assertAllClose(tf.reduce_sum(found[name], axis=1), ones)
 
+    def test_generate_agrees_with_call_and_obeys_the_landmarks(self):
+        model = landmark_model.LandmarkModel(
+            dataclasses.replace(TINY, initializer="he_normal")
+        )
+        source, target = _images(1), _images(2)
+        outputs = model((source, target), training=False)
+        drawn = model.generate(source, outputs["landmarks"])
+        moved = model.generate(source, outputs["landmarks"] + 0.5)
+        expected = outputs["reconstruction"].numpy()
+        self.assertAllClose(drawn, expected, atol=1e-3 * expected.std())
+        self.assertNotAllClose(moved, expected, atol=1e-1 * expected.std())
+
+    def test_generate_needs_landmarks(self):
+        config = dataclasses.replace(TINY, bottleneck="fully_connected")
+        model = landmark_model.LandmarkModel(config)
+        with self.assertRaisesRegex(ValueError, "no landmarks"):
+            model.generate(_images(1), tf.zeros([2, 10, 2]))
+
     def test_confidence_by_hand(self):
         certain = np.zeros([1, 16, 1], np.float32)
         certain[0, 3, 0] = 1.0
