@@ -14,6 +14,7 @@ PAIRS = ("tps", "video", "viewpoint")
 MARGINALS = ("mean", "sum")
 GAUSSIANS = ("paper", "released")
 BOTTLENECKS = ("heatmap", "fully_connected")
+PADDINGS = ("zero", "symmetric")
 INITIALIZERS = ("truncated_normal", "normal", "he_normal")
 LOSSES = ("l1", "l2", "perceptual", "adversarial_l1", "adversarial_l2")
 LOSS_NETWORKS = ("auto", "colorization", "imagenet", "vgg16_file", "random")
@@ -96,6 +97,7 @@ class ModelConfig:
     num_landmarks: int = 30
     num_filters: int = 32  # Of the first block; doubled per block.
     context_convs: int = 0  # More 3x3 convolutions of the detector, at 16x16.
+    padding: str = "zero"  # Of the detector's convolutions; or "symmetric".
     initializer: str = "truncated_normal"  # See `encoders`.
     bottleneck: str = "heatmap"  # "fully_connected": no landmarks, ablation.
     fully_connected_units: int = 20  # Numbers that pass through; even.
@@ -106,6 +108,7 @@ class ModelConfig:
 
     def __post_init__(self):
         _one_of("image_size", self.image_size, IMAGE_SIZES)
+        _one_of("padding", self.padding, PADDINGS)
         _one_of("initializer", self.initializer, INITIALIZERS)
         _one_of("bottleneck", self.bottleneck, BOTTLENECKS)
         _one_of("marginal", self.marginal, MARGINALS)

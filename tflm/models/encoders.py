@@ -4,6 +4,11 @@ Paper, sec. 4.1: blocks of two 3x3 convolutions (the first of all 7x7), twice
 the channels per block, stride 2 in the first convolution of every block but
 the first, until 16x16. The paper is silent on normalisation; as in the
 released code every convolution is followed by batch normalisation and ReLU.
+
+So it is on padding. The released code pads with zeros; from these a network
+that sees most of the image knows where in it a feature is, and can answer with
+places instead of looking for parts. With symmetric padding it cannot: a
+constant image gives the same features everywhere.
 """
 
 import math
@@ -32,22 +37,65 @@ def kernel_initializer(
     return tf.keras.initializers.TruncatedNormal(stddev=0.01)
 
 
+class SymmetricPadding(tf.keras.layers.Layer):
+    """Mirrors the border of images, its pixels included, to pad them.
+
+    A convolution without padding after it gives as many rows and columns as one
+    with Keras' padding "same", at the same places.
+
+    Args:
+        kernel_size: of the convolution.
+        stride: of the convolution, which divides the sides of the images.
+
+    Call arguments:
+        inputs: `[B, H, W, C]`.
+
+    Returns:
+        `[B, H + kernel_size - stride, W + kernel_size - stride, C]`.
+    """
+
+    def __init__(self, kernel_size: int, stride: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size = kernel_size
+        self.stride = stride
+
+    def call(self, inputs):
+        total = self.kernel_size - self.stride
+        sides = [total // 2, total - total // 2]
+        return tf.pad(inputs, [[0, 0], sides, sides, [0, 0]], "SYMMETRIC")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+        }
+
+
 def conv_block(
     inputs: tf.Tensor,
     filters: int,
     kernel_size: int = 3,
     stride: int = 1,
     *,
+    padding: str = "zero",
     initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
 ) -> tf.Tensor:
-    """Convolution, batch normalisation, ReLU; see `kernel_initializer`."""
+    """Convolution, batch normalisation, ReLU; see `kernel_initializer`.
+
+    `padding` is "zero" or "symmetric": see the module.
+    """
+    if padding == "symmetric":
+        inputs = SymmetricPadding(
+            kernel_size, stride, name=f"{name}_padding", dtype=dtype
+        )(inputs)
     outputs = tf.keras.layers.Conv2D(
         filters,
         kernel_size,
         stride,
-        padding="same",
+        padding="valid" if padding == "symmetric" else "same",
         use_bias=False,  # The normalisation has one.
         kernel_initializer=kernel_initializer(initializer),
         name=name,
@@ -64,6 +112,7 @@ def encoder(
     num_filters: int,
     context_convs: int = 0,
     *,
+    padding: str = "zero",
     initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
@@ -76,6 +125,7 @@ def encoder(
         context_convs: further 3x3 convolutions at 16x16. The paper has none,
             and a feature sees less than half of the image; each lets it see an
             eighth of the image more.
+        padding: "zero" or "symmetric", see the module.
         initializer: see `kernel_initializer`.
         name: of the model.
         dtype: policy of all layers.
@@ -84,7 +134,7 @@ def encoder(
         A functional model from images `[B, S, S, 3]`, float in [0, 1], to
         features `[B, 16, 16, num_filters * S / 16]`, in the compute type.
     """
-    options = {"initializer": initializer, "dtype": dtype}
+    options = {"padding": padding, "initializer": initializer, "dtype": dtype}
     images = tf.keras.Input([image_size, image_size, 3], name="images")
     features = conv_block(
         images, num_filters, 7, name="block1_conv1", **options
@@ -113,6 +163,7 @@ def detector(
     num_landmarks: int,
     context_convs: int,
     *,
+    padding: str = "zero",
     initializer: str,
     name: str,
     dtype: tf.keras.mixed_precision.Policy,
@@ -124,6 +175,7 @@ def detector(
         num_filters: see `image_size`.
         num_landmarks: channels of the score maps.
         context_convs: see `image_size`.
+        padding: see `image_size`.
         initializer: see `image_size`.
         name: see `image_size`.
         dtype: see `image_size`.
@@ -136,6 +188,7 @@ def detector(
         image_size,
         num_filters,
         context_convs,
+        padding=padding,
         initializer=initializer,
         name="features",
         dtype=dtype,

@@ -61,6 +61,7 @@ class LandmarkModel(tf.keras.Model):
                 *sizes,
                 config.num_landmarks,
                 config.context_convs,
+                padding=config.padding,
                 name="detector",
                 **options,
             )
@@ -73,7 +74,11 @@ class LandmarkModel(tf.keras.Model):
             )
         else:
             self.detector = encoders.encoder(
-                *sizes, config.context_convs, name="detector", **options
+                *sizes,
+                config.context_convs,
+                padding=config.padding,
+                name="detector",
+                **options,
             )
             self.bottleneck = bottlenecks.FullyConnectedBottleneck(
                 config.fully_connected_units,

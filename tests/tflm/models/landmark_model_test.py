@@ -60,6 +60,45 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         # By hand: 7 + 2, then stride 2: + 2 and + 4; each further one + 4.
         self.assertEqual(reach, [15, 27])
 
+    def test_symmetric_padding_tells_no_place(self):
+        grey = tf.fill([1, 32, 32, 3], 0.7)
+        for padding in ("zero", "symmetric"):
+            model = encoders.detector(
+                32,
+                4,
+                2,
+                3,
+                name="detector",
+                padding=padding,
+                **{**OPTIONS, "initializer": "he_normal"},
+            )
+            scores = model(grey, training=False)[0]
+            self.assertEqual(scores.shape, (16, 16, 2))
+            spread = np.ptp(scores, axis=(0, 1)).max()
+            if padding == "symmetric":
+                self.assertLess(spread, 1e-6)
+            else:
+                self.assertGreater(spread, 1e-4)
+
+    def test_symmetric_padding_changes_the_border_alone(self):
+        images = _images(1)
+        models = [
+            encoders.encoder(32, 4, name="encoder", padding=padding, **OPTIONS)
+            for padding in ("zero", "symmetric")
+        ]
+        models[1].set_weights(models[0].get_weights())
+        zero, symmetric = (model(images, training=False)[0] for model in models)
+        # A feature sees 7 pixels to each side (the test of context): 4 of 16.
+        self.assertAllClose(zero[4:-4, 4:-4], symmetric[4:-4, 4:-4], atol=1e-6)
+        self.assertNotAllClose(zero[0], symmetric[0], atol=1e-6)
+
+    def test_padding_is_that_of_the_border_mirrored(self):
+        layer = encoders.SymmetricPadding(3, 2)
+        padded = layer(tf.reshape(tf.range(4.0), [1, 2, 2, 1]))[0, ..., 0]
+        self.assertAllEqual(padded, [[0, 1, 1], [2, 3, 3], [2, 3, 3]])
+        again = encoders.SymmetricPadding.from_config(layer.get_config())
+        self.assertEqual((again.kernel_size, again.stride), (3, 2))
+
     def test_generator_has_the_channels_of_the_paper(self):
         model = generator.generator(128, 32, 30, name="g", **OPTIONS)
         filters = [

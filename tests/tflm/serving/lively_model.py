@@ -7,7 +7,9 @@ from tflm import configs
 from tflm.models import landmark_model
 
 CONFIG = configs.Config(
-    model=configs.ModelConfig(image_size=32, num_filters=4, num_landmarks=3)
+    model=configs.ModelConfig(
+        image_size=32, num_filters=4, num_landmarks=3, padding="symmetric"
+    )
 )
 
 
