@@ -160,7 +160,9 @@ def tables_of(compared: dict) -> list[tables.Table]:
                 [
                     difference["workdir"],
                     tables.cell(difference["mean"], difference["interval"]),
-                    tables.cell(difference["p"]),
+                    "-"
+                    if difference["p"] is None
+                    else f"{difference['p']:.4f}",
                 ]
                 for difference in compared["differences"]
             ],

@@ -14,6 +14,7 @@ _METHODS = {
 }
 ERRORS = {"nme_percent": "NME, %", "mean_error_px": "mean error, px"}
 _FITS = {"no_bias": "no bias", "bias": "with bias", "ridge": "with bias, ridge"}
+_OF_NUMBERS = "0123456789-+"  # Their first characters.
 _MOST_STABLE = 5  # Landmarks of the table of invariance.
 
 
@@ -29,7 +30,7 @@ class Table:
     def is_text(self) -> list[bool]:
         """Which columns are words, to be set to the left."""
         return [
-            any(cell[:1].isalpha() for cell in column)
+            any(cell and cell[0] not in _OF_NUMBERS for cell in column)
             for column in zip(*self.rows)
         ]
 

@@ -54,6 +54,9 @@ class CompareTest(absltest.TestCase):
         text = "\n".join(
             table.markdown() for table in comparison.tables_of(compared)
         )
+        self.assertRegex(
+            text, r"second +\| 2\.00 \(1\.25 to 2\.75\) \| 0\.1\d\d\d"
+        )
         self.assertRegex(text, r"first +\| celeba .* 4\.00 \(0\.50 to 9\.50\)")
         self.assertRegex(text, r"second \(chosen\) .* 5\.00 \| +4 \| measured")
         # Table 1: with K = 30 of CelebA, of VoxCeleb with bias.
