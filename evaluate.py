@@ -47,7 +47,6 @@ def main() -> int:
         else checkpoints.newest_workdir()
     ]
     comparison.check(workdirs, _EVAL_DATASET.value)
-    evaluated = []
     for workdir in workdirs:
         found = report.evaluate(
             workdir, _DATA_DIR.value, _EVAL_DATASET.value, _FIGURES.value
@@ -57,12 +56,15 @@ def main() -> int:
         print("written:")
         for path in sorted(folder.glob("*.*")):
             print(f"  {path}")
-        evaluated.append(comparison.load(workdir, found["dataset"]))
-    if len(evaluated) > 1:
-        compared = comparison.compare(evaluated)
+    if len(workdirs) > 1:
+        dataset = found["dataset"]  # The same of all.
+        compared = comparison.compare(
+            [comparison.load(workdir, dataset) for workdir in workdirs]
+        )
         for table in comparison.tables_of(compared):
             print(f"\n{table.markdown()}")
         print("written:")
+        folder = checkpoints.evaluation_dir(workdirs[0], dataset)
         for path in comparison.write(folder, compared):
             print(f"  {path}")
     return 0

@@ -1,19 +1,16 @@
 import csv
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 
+from tests import processes
 from tests.tflm.prediction import dots
 from tests.tflm.serving import lively_model
 from tflm import configs
 from tflm.training import checkpoints
 from tflm.training import optimizers
-
-_ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _make_run(workdir: str, *settings: str) -> None:
@@ -33,16 +30,7 @@ class PredictScriptTest(absltest.TestCase):
         )
 
     def _start(self, *arguments: str) -> subprocess.Popen:
-        environment = os.environ.copy()
-        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-        return subprocess.Popen(
-            [sys.executable, "-m", "tflm.predict", *arguments],
-            cwd=self.folder,
-            env={**environment, "PYTHONPATH": str(_ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return processes.start("tflm.predict", self.folder, *arguments)
 
     def test_errors_are_one_line(self):
         (self.folder / "a.png").touch()

@@ -1,14 +1,11 @@
-import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
 
+from tests import processes
 from tests import tiny_shards
-
-_ROOT = pathlib.Path(__file__).parents[2]
 
 
 class PretrainColorizationTest(absltest.TestCase):
@@ -19,15 +16,8 @@ class PretrainColorizationTest(absltest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def _start(self, *flags: str) -> subprocess.Popen:
-        environment = os.environ.copy()
-        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-        return subprocess.Popen(
-            [sys.executable, "-m", "tflm.pretrain_colorization", *flags],
-            cwd=self.folder,
-            env={**environment, "PYTHONPATH": str(_ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        return processes.start(
+            "tflm.pretrain_colorization", self.folder, *flags
         )
 
     def test_errors_are_one_line(self):

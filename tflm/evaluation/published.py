@@ -3,8 +3,8 @@
 All are NME in percent on the official test images, for networks trained to the
 end on all of their data; without bias unless said.
 
-Source: Jakab et al., NeurIPS 2018, tables 1 and 2, figure 3. (The table of
-figure 4, of bodies, is not here: its numbers could not be checked.)
+Source: Jakab et al., NeurIPS 2018, table 1. (The table of figure 4, of bodies,
+is not here: its numbers could not be checked.)
 """
 
 import dataclasses
@@ -63,15 +63,3 @@ TABLE_1 = (
     ),
     _ours("voxceleb", "imagenet", 30, 4.01, 7.10),
 )
-
-# Labelled images -> NME of CelebA's 30 landmarks on MAFL, and its deviation.
-FIGURE_3 = {
-    1: (12.89, 3.21),
-    5: (8.16, 0.96),
-    10: (7.19, 0.45),
-    100: (4.29, 0.34),
-    500: (2.83, 0.06),
-    1_000: (2.73, 0.03),
-    5_000: (2.60, 0.00),
-    19_000: (2.58, None),
-}

@@ -110,8 +110,9 @@ def evaluate(
 ) -> dict:
     """Evaluates the newest checkpoint of a run.
 
-    Writes to `checkpoints.evaluation_dir`: `metrics.json`, with annotations
-    `image_errors.npz`, and figures, a video and a page. The map with bias goes
+    Writes to `checkpoints.evaluation_dir`, in place of what was there:
+    `metrics.json`, with annotations `image_errors.npz`, and figures, a video
+    and a page. The map with bias goes
     to `checkpoints.keypoint_map_path` if the run was trained on the dataset.
 
     Args:
@@ -183,6 +184,9 @@ def evaluate(
         )
         found |= _probe(model, untrained, test, factors, pairs)
     found = files.nan_to_none(found)
+    for path in folder.iterdir():
+        if path.is_file():  # Of an earlier evaluation, with other numbers.
+            path.unlink()
     files.write_json(folder / "metrics.json", found)
     if scored:
         _write_arrays(folder / "image_errors.npz", scored.image_errors)

@@ -3,12 +3,9 @@ import math
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
-import tensorflow as tf
 
 from tests.tflm.evaluation import fake_models
-from tflm import configs
 from tflm.evaluation import bottleneck_use
-from tflm.models import landmark_model
 
 SIZE = 32
 BRIGHTEST = fake_models.Brightest()
@@ -93,15 +90,7 @@ class ShiftTest(parameterized.TestCase):
 
 class MeasureTest(absltest.TestCase):
     def test_of_a_real_model(self):
-        tf.keras.utils.set_random_seed(0)
-        model = landmark_model.LandmarkModel(
-            configs.ModelConfig(
-                image_size=SIZE,
-                num_landmarks=3,
-                num_filters=4,
-                initializer="he_normal",
-            )
-        )
+        model = fake_models.real(SIZE)
         source, target = (
             np.random.default_rng(0)
             .uniform(size=[2, 3, SIZE, SIZE, 3])

@@ -2,7 +2,22 @@
 
 import tensorflow as tf
 
+from tflm import configs
 from tflm import coords
+from tflm.models import landmark_model
+
+
+def real(image_size: int) -> landmark_model.LandmarkModel:
+    """A real one: a new model of three landmarks, always the same."""
+    tf.keras.utils.set_random_seed(0)
+    return landmark_model.LandmarkModel(
+        configs.ModelConfig(
+            image_size=image_size,
+            num_landmarks=3,
+            num_filters=4,
+            initializer="he_normal",
+        )
+    )
 
 
 class Brightest:

@@ -119,7 +119,7 @@ class EvaluateTest(parameterized.TestCase):
         with checkpoints.claimed(cls.workdir, CONFIG):
             checkpoints.save(cls.workdir, model, optimizer, None)
         cls.data_dir = cls.build("data")
-        cls.found = report.evaluate(cls.workdir, cls.data_dir)
+        cls.found = report.evaluate(cls.workdir, cls.data_dir, draw=False)
 
     @classmethod
     def build(cls, folder, **kwargs):
@@ -131,7 +131,7 @@ class EvaluateTest(parameterized.TestCase):
         return checkpoints.evaluation_dir(self.workdir, "discs")
 
     def test_writes_numbers_and_figures_the_same_every_time(self):
-        found = report.evaluate(self.workdir, self.data_dir, draw=False)
+        found = report.evaluate(self.workdir, self.data_dir)
 
         written = (self.outputs() / "metrics.json").read_text()
         self.assertEqual(json.loads(written), found)
@@ -159,6 +159,12 @@ class EvaluateTest(parameterized.TestCase):
             with Image.open(png) as image:
                 self.assertGreater(min(image.size), 200)
             self.assertIn(base64.b64encode(png.read_bytes()).decode(), page)
+
+        report.evaluate(self.workdir, self.data_dir, draw=False)
+        self.assertCountEqual(  # No figures of what may be other numbers.
+            [path.name for path in self.outputs().iterdir()],
+            ["metrics.json", "image_errors.npz"],
+        )
 
     def test_tables_have_the_numbers(self):
         text = report.text(self.found)

@@ -1,11 +1,8 @@
 from absl.testing import absltest
 import numpy as np
-import tensorflow as tf
 
 from tests.tflm.evaluation import fake_models
-from tflm import configs
 from tflm.evaluation import swaps
-from tflm.models import landmark_model
 
 SIZE = 32
 
@@ -23,15 +20,7 @@ class GridTest(absltest.TestCase):
             )
 
     def test_of_a_real_model(self):
-        tf.keras.utils.set_random_seed(0)
-        model = landmark_model.LandmarkModel(
-            configs.ModelConfig(
-                image_size=SIZE,
-                num_landmarks=3,
-                num_filters=4,
-                initializer="he_normal",
-            )
-        )
+        model = fake_models.real(SIZE)
         images = np.random.default_rng(0).uniform(size=[3, SIZE, SIZE, 3])
         images = images.astype(np.float32) * [[[[0.2]]], [[[0.5]]], [[[1.0]]]]
         order = [2, 0, 1]
