@@ -15,7 +15,7 @@ test: $(INSTALLED)
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && \
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 	  apt-get -qq install -y chromium >/dev/null; } || \
-	  echo "no chromium: the report is not tested in a browser" >&2
+	  echo "no chromium: report and demo are not tested in a browser" >&2
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pytest tests -n 2 --dist loadfile

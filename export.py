@@ -1,20 +1,26 @@
-"""Exports the landmark detector of a run: a SavedModel and a TFLite file.
+"""Exports a run: a SavedModel for TF Serving, and TFLite detectors.
 
-    python export.py
+    python export.py --quantize=float32,int8 --web
 
-Without flags, of the run that was trained last. Both files answer like the
+Without flags, of the run that was trained last. All of them answer like the
 Keras model, or nothing is exported: they are compared on images of its dataset.
+With --web a page runs the detector in the browser.
 """
 
+import pathlib
 import signal
 import sys
 
 from absl import flags
 
 from tflm import command_line  # Before TensorFlow: it quiets its start.
+from tflm import errors
+from tflm import web
 from tflm.data import shards as shards_lib
+from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
 from tflm.serving import bundle
+from tflm.serving import tflite
 from tflm.training import checkpoints
 
 _WORKDIR = flags.DEFINE_string(
@@ -26,12 +32,39 @@ _OUTPUT_DIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "data", "Where data_prep wrote the shards."
 )
+_QUANTIZE = flags.DEFINE_list(
+    "quantize",
+    ["float32"],
+    "Kinds of .tflite files to write, of float32, float16, dynamic and int8.",
+)
+_KEEP_VERSIONS = flags.DEFINE_integer(
+    "keep_versions", 2, "Versions of the SavedModel that stay in the folder."
+)
+_WEB = flags.DEFINE_boolean(
+    "web",
+    False,
+    "Also writes web/: a page that runs the detector in the browser.",
+)
+_LITERT_DIR = flags.DEFINE_string(
+    "litert_dir",
+    None,
+    "With --web and without a network: folder of LiteRT.js as npm pack gives"
+    " it.",
+)
+
+_PAGE = "web"  # Folder below that of the export.
+_NUM_CALIBRATION_IMAGES = 200
+_NUM_EXAMPLES = 8  # Images to try in the page.
 
 
 def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
+        if _WEB.value and "float32" not in _QUANTIZE.value:
+            raise errors.UserError(
+                "--web runs the float32 detector; add float32 to --quantize"
+            )
         workdir = _WORKDIR.value or checkpoints.newest_workdir()
         output_dir = _OUTPUT_DIR.value or checkpoints.export_dir(workdir)
         config = checkpoints.load_config(workdir)
@@ -39,20 +72,57 @@ def main() -> int:
         model = landmark_model.LandmarkModel(config.model)
         step = checkpoints.restore_model(workdir, model)
         images = bundle.sample_images(shards)
-        exports = bundle.export(model, config, images, output_dir)
+        calibration_images = []
+        if "int8" in _QUANTIZE.value:
+            calibration_images = bundle.sample_images(
+                shards,
+                _NUM_CALIBRATION_IMAGES,
+                bundle.CALIBRATION,
+                shuffle_seed=0,
+            )
+        keypoint_map = None
+        map_path = checkpoints.keypoint_map_path(workdir)
+        if map_path.exists():
+            keypoint_map = keypoint_maps.load(
+                map_path, config.model.num_landmarks
+            )
+        exports = bundle.export(
+            model,
+            config,
+            images,
+            output_dir,
+            keypoint_map=keypoint_map,
+            kinds=_QUANTIZE.value,
+            calibration_images=calibration_images,
+            keep_versions=_KEEP_VERSIONS.value,
+        )
+        if _WEB.value:
+            web.write(
+                pathlib.Path(output_dir, _PAGE),
+                pathlib.Path(output_dir, tflite.file_name("float32")),
+                images[:_NUM_EXAMPLES],
+                title=f"Landmarks of {config.data.dataset}",
+                keypoint_names=keypoint_map.names if keypoint_map else (),
+                litert_dir=_LITERT_DIR.value,
+            )
     except KeyboardInterrupt as stop:
         print("export.py: stopped; nothing was exported", file=sys.stderr)
         return 128 + stop.args[0]
     print(
-        f"exported {workdir}, step {step}, to {output_dir}; compared with Keras"
-        f" on {len(images)} images of {config.data.dataset}:"
+        f"exported {workdir}, step {step}, to {output_dir}; landmarks compared"
+        f" with Keras on {len(images)} images of {config.data.dataset}, in"
+        " pixels of a view of 128 x 128:"
     )
+    print(f"  {'':<24}      MB  ms/image    mean   worst landmark     max")
     for export in exports:
         print(
-            f"  {export.name:<16} {export.num_bytes / 1e6:7.2f} MB"
-            f" {export.milliseconds:8.1f} ms/image"
-            f"   largest difference {export.difference:.1e}"
+            f"  {export.name:<24} {export.num_bytes / 1e6:7.2f}"
+            f" {export.milliseconds:9.2f} {export.mean_px:7.4f}"
+            f" {export.worst_px:16.4f} {export.max_px:7.4f}"
         )
+    if _WEB.value:
+        page = pathlib.Path(output_dir, _PAGE)
+        print(f"look at it: python -m http.server --directory={page}")
     return 0
 
 

@@ -28,7 +28,11 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # No host has an address.
+    # No host has an address, but for a server that a test starts itself.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    # A camera that shows moving shapes, and that any page may use.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
     "--remote-debugging-pipe",
 )
 _SECONDS = 60.0  # That one answer may take, on a busy machine.

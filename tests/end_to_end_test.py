@@ -89,7 +89,11 @@ class EndToEndTest(absltest.TestCase):
 
         exported = _run("export.py", self.data, where)
         self.assertEqual(exported.returncode, 0, exported.stderr)
-        self.assertTrue((workdir / "export" / "detector.tflite").exists())
+        export = workdir / "export"
+        self.assertTrue((export / "detector.tflite").exists())
+        # evaluate.py fitted a map.
+        names = export / "saved_model" / "1" / "assets" / "keypoint_names.txt"
+        self.assertIn("left_wrist", names.read_text().split())
 
     def test_sigterm_ends_training_with_a_checkpoint(self):
         workdir = self.root / "run"

@@ -22,6 +22,7 @@ ROOMS = (
     "colorization",
     "evaluation",
     "serving",
+    "web",
     "prediction",
     "pretrain_colorization",
     "ablation",

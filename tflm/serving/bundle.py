@@ -1,37 +1,40 @@
-"""All that an export consists of: written, checked and put in place at once.
+"""All that an export consists of: written, checked and then published.
 
-saved_model/1/     For TF Serving: its folder of versions is saved_model/.
-detector.tflite
+saved_model/N/            For TF Serving, which polls saved_model/.
+detector.tflite           In float32.
+detector_KIND.tflite      In other kinds of numbers; see `quantization`.
+export.json               What is here and how well it agrees with Keras.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Iterable
 from collections.abc import Sequence
 import contextlib
 import dataclasses
 import pathlib
-import tempfile
-import time
 
 import numpy as np
 import tensorflow as tf
 
 from tflm import configs
 from tflm import errors
+from tflm import files
 from tflm.data import shards as shards_lib
 from tflm.data import views
+from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
+from tflm.serving import agreement
 from tflm.serving import detector
+from tflm.serving import publishing
+from tflm.serving import quantization
 from tflm.serving import saved_model
 from tflm.serving import tflite
 
-SAVED_MODEL, TFLITE = "saved_model/1", "detector.tflite"
-LARGEST_DIFFERENCE = 1e-3  # From Keras; fractions of the image, confidences.
+CHECKED = ("val", "test", "regression_test", "regression_train", "train")
+CALIBRATION = ("train", "regression_train", "val", "test", "regression_test")
 
-_ROLES = ("val", "test", "regression_test", "regression_train", "train")
-_TIMED_RUNS = 20
+_REPORT = "export.json"
 
-_Answer = dict[str, np.ndarray]
+_Pair = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +43,40 @@ class Exported:
 
     name: str  # Below the output folder.
     num_bytes: int
-    difference: float  # Largest from Keras, over all images and outputs.
     milliseconds: float  # Median of a call with one image.
+    mean_px: float  # From Keras; see `agreement.Agreement`.
+    worst_px: float
+    max_px: float
+    difference: float
 
 
 def sample_images(
-    shards: shards_lib.Shards, num_images: int = 8
+    shards: shards_lib.Shards,
+    num_images: int = 64,
+    roles: Sequence[str] = CHECKED,
+    shuffle_seed: int | None = None,
 ) -> list[np.ndarray]:
-    """Real images of a dataset, of its validation images if it has some.
+    """Real images of a dataset.
+
+    Args:
+        shards: of the dataset.
+        num_images: at most so many.
+        roles: the first that the dataset has is taken: `CHECKED` for images
+            that the model was not trained on, `CALIBRATION` for others.
+        shuffle_seed: of the order; None: the first ones.
 
     Returns:
-        At most `num_images`, one a clip, each uint8 `[H, W, 3]`, as stored.
+        Images, one a clip, each uint8 `[H, W, 3]`, as stored.
 
     Raises:
         errors.UserError: if the dataset has no images at all.
     """
-    for role in _ROLES:
+    for role in roles:
         with contextlib.suppress(errors.UserError):
-            clips = shards.clips(role).take(num_images)
+            clips = shards.clips(role, shuffle_seed).take(num_images)
             break
     else:
-        shards.num_clips(_ROLES[-1])  # Raises.
+        shards.num_clips(roles[-1])  # Raises.
     decoded = (shards_lib.decode(clip["frames"]["image"][0]) for clip in clips)
     return [np.rint(image * 255.0).astype(np.uint8) for image in decoded]
 
@@ -70,166 +86,184 @@ def export(
     config: configs.Config,
     images: Sequence[np.ndarray],
     output_dir: str,
+    *,
+    keypoint_map: keypoint_maps.KeypointMap | None = None,
+    kinds: Sequence[str] = ("float32",),
+    calibration_images: Iterable[np.ndarray] = (),
+    keep_versions: int = 2,
 ) -> list[Exported]:
-    """Exports the detector of `model`, if the exports answer as it does.
+    """Exports `model`, if all that is exported answers as it does.
 
     Args:
         model: a trained model in float32.
         config: its experiment.
         images: uint8 `[H, W, 3]` of any sizes, at least one, to compare on.
-        output_dir: an earlier export there is replaced; on any failure it
-            stays as it was.
+        output_dir: an earlier export there gets a new version, and its files
+            are replaced; on any failure it stays as it was.
+        keypoint_map: fitted to its landmarks, if there is one.
+        kinds: of .tflite files, of `quantization.KINDS`.
+        calibration_images: as `images`, for the kind int8.
+        keep_versions: versions of the SavedModel that stay, at least 1.
 
     Returns:
         What was written.
 
     Raises:
         errors.UserError: if the model has no landmarks, an exported model
-            differs from Keras, or `output_dir` cannot be written or holds
-            anything but an export.
+            differs from Keras by more than `agreement.TOLERANCES`, a kind is
+            unknown, or `output_dir` cannot be written.
     """
     if config.model.bottleneck == "fully_connected":
         raise errors.UserError(
             "model.bottleneck=fully_connected has no landmarks to export; train"
             " with --set model.bottleneck=heatmap"
         )
-    with _replacing(pathlib.Path(output_dir)) as folder:
+    for kind in kinds:
+        if kind not in quantization.KINDS:
+            raise errors.UserError(
+                f"--quantize: unknown kind {kind!r}; choose from"
+                f" {','.join(quantization.KINDS)}"
+            )
+    if keep_versions < 1:
+        raise errors.UserError(
+            f"--keep_versions must be at least 1, got {keep_versions}"
+        )
+    name = f"{publishing.VERSIONS}/{publishing.next_version(output_dir)}"
+    with publishing.staged(
+        output_dir,
+        keep_versions,
+        mark=saved_model.VIEW,
+        superseded=[tflite.file_name(kind) for kind in quantization.KINDS],
+    ) as folder:
         try:
-            saved_model.write(folder / SAVED_MODEL, model, config)
-            tflite.write(folder / TFLITE, model, config)
+            saved_model.write(folder / name, model, config, keypoint_map)
         except tf.errors.OpError as error:  # So TensorFlow says: disk full.
             raise OSError(error.message.rpartition("; ")[2]) from error
-        exports = _check(folder, model, config, images)
-        different = [
-            f"{export.name} by {export.difference:.2g}"
-            for export in exports
-            if not export.difference <= LARGEST_DIFFERENCE  # NaN differs.
-        ]
-        if different:
-            raise errors.UserError(
-                f"differs from Keras: {', '.join(different)}, more than"
-                f" {LARGEST_DIFFERENCE:g}; nothing was exported"
+        exports = [
+            _checked_saved_model(
+                folder, name, model, config, images, keypoint_map
             )
+        ]
+        calibration_views = [
+            _view(image, config) for image in calibration_images
+        ]
+        for kind in dict.fromkeys(kinds):
+            file = folder / tflite.file_name(kind)
+            tflite.write(
+                file, model, config, kind, keypoint_map, calibration_views
+            )
+            exports.append(_checked_tflite(file, kind, model, config, images))
+        files.write_json(
+            folder / _REPORT, _report(exports, config, len(images))
+        )
     return exports
 
 
-def _check(
+def _checked_saved_model(
     folder: pathlib.Path,
+    name: str,
     model: landmark_model.LandmarkModel,
     config: configs.Config,
     images: Sequence[np.ndarray],
-) -> list[Exported]:
-    """Runs the models in `folder` and Keras on the same images."""
-    pixels = [image[None] for image in images]
-    floats = [image.astype(np.float32) / np.float32(255.0) for image in pixels]
-    squares = [views.square(image, config).numpy() for image in floats]
+    keypoint_map: keypoint_maps.KeypointMap | None,
+) -> Exported:
+    """Runs what finds landmarks on all images and the rest on one."""
+    call = saved_model.open_signatures(folder / name)
 
-    def of_image(image):
-        return detector.detect(tf.constant(image), model, config)
+    def pair(image: np.ndarray) -> Iterable[_Pair]:
+        expected = _numpy(detector.detect(image[None], model, config))
+        floats = image[None].astype(np.float32) / np.float32(255.0)
+        yield call("serving_default", images=image[None]), expected
+        yield call("serving_float", images=floats), expected
+        png = tf.io.encode_png(image)[None]
+        yield call("predict_bytes", image_bytes=png), expected
 
-    def of_view(image):
-        return detector.detect_in_view(tf.constant(image), model)
-
-    return [
-        Exported(
-            name,
-            _size(folder / name),
-            _compare(run, keras, batches),
-            _milliseconds(run, batches[0]),
+    def others(image: np.ndarray) -> Iterable[_Pair]:
+        found = _numpy(
+            detector.detect_with_heatmaps(image[None], model, config)
         )
-        for name, run, keras, batches in (
-            (
-                SAVED_MODEL,
-                saved_model.load(folder / SAVED_MODEL),
-                of_image,
-                pixels + floats,
-            ),
-            (TFLITE, tflite.load(folder / TFLITE), of_view, squares),
-        )
-    ]
+        yield call("heatmaps", images=image[None]), found
+        pictures = detector.reconstruct(image[None], image[None], model, config)
+        inputs = {"style_images": image[None], "geometry_images": image[None]}
+        yield call("reconstruct", **inputs), _numpy(pictures)
+        if keypoint_map is not None:
+            found = detector.find_keypoints(
+                image[None], model, config, keypoint_map
+            )
+            numbers = {key: found[key] for key in ("keypoints", "confidence")}
+            yield call("keypoints", images=image[None]), _numpy(numbers)
+
+    pairs = [answers for image in images for answers in pair(image)]
+    pairs += others(images[0])
+    fraction = config.model.image_size / views.full_size(config)
+    return _exported(
+        folder / name,
+        name,
+        "float32",
+        agreement.compare(pairs, fraction),
+        agreement.milliseconds(
+            lambda: call("serving_default", images=images[0][None])
+        ),
+    )
 
 
-def _compare(
-    exported: Callable[[np.ndarray], _Answer],
-    keras: Callable[[np.ndarray], dict[str, tf.Tensor]],
-    batches: Sequence[np.ndarray],
-) -> float:
-    """The largest difference of any output on any batch; NaN if one is NaN."""
-    differences = []
-    for batch in batches:
-        expected, answer = keras(batch), exported(batch)
-        differences += [
-            np.max(np.abs(answer[name] - expected[name].numpy()))
-            for name in expected
-        ]
-    return float(np.max(differences))
+def _checked_tflite(
+    file: pathlib.Path,
+    kind: str,
+    model: landmark_model.LandmarkModel,
+    config: configs.Config,
+    images: Sequence[np.ndarray],
+) -> Exported:
+    """Runs a file, and Keras, on the views of all images."""
+    run = tflite.load(file)
+
+    def pair(view: np.ndarray) -> _Pair:
+        return run(view), _numpy(detector.detect_in_view(view, model))
+
+    square_views = [_view(image, config) for image in images]
+    return _exported(
+        file,
+        file.name,
+        kind,
+        agreement.compare(map(pair, square_views)),
+        agreement.milliseconds(lambda: run(square_views[0])),
+    )
 
 
-def _milliseconds(
-    run: Callable[[np.ndarray], _Answer], images: np.ndarray
-) -> float:
-    seconds = []
-    for _ in range(_TIMED_RUNS):
-        start = time.perf_counter()
-        run(images)
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(seconds))
-
-
-def _size(path: pathlib.Path) -> int:
-    files = [path, *path.rglob("*")]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-@contextlib.contextmanager
-def _replacing(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a new folder that becomes `output_dir` once the block succeeds."""
-    output_dir = output_dir.resolve()
-    _refuse_other_files(output_dir)
-    try:
-        # On the same disk, so that it can be renamed.
-        nearest = next(path for path in output_dir.parents if path.exists())
-        with tempfile.TemporaryDirectory(
-            prefix=f".{output_dir.name}-", dir=nearest
-        ) as scratch:
-            new = pathlib.Path(scratch) / "new"
-            new.mkdir()
-            yield new
-            output_dir.parent.mkdir(parents=True, exist_ok=True)
-            _exchange(new, output_dir, pathlib.Path(scratch) / "earlier")
-    except OSError as error:
-        reason = error.strerror or error
+def _exported(
+    path: pathlib.Path,
+    name: str,
+    kind: str,
+    found: agreement.Agreement,
+    milliseconds: float,
+) -> Exported:
+    """Puts together what was found, if it is not too bad."""
+    if beyond := found.beyond(agreement.TOLERANCES[kind]):
         raise errors.UserError(
-            f"cannot write {output_dir}: {reason}; choose another --output_dir"
-        ) from error
-
-
-def _refuse_other_files(output_dir: pathlib.Path) -> None:
-    """Makes sure that replacing `output_dir` loses nothing but an export."""
-    if not output_dir.exists():
-        return
-    if not output_dir.is_dir():
-        raise errors.UserError(
-            f"{output_dir} is a file; choose another --output_dir"
+            f"{name} differs from Keras {beyond}; nothing was exported"
         )
-    inside = [*output_dir.glob("*"), *output_dir.glob("saved_model/*")]
-    names = {path.relative_to(output_dir).as_posix() for path in inside}
-    if other := sorted(names - {"saved_model", SAVED_MODEL, TFLITE}):
-        raise errors.UserError(
-            f"{output_dir} holds other files than an export ({other[0]});"
-            " choose a new folder as --output_dir"
-        )
+    inside = [path, *path.rglob("*")]
+    num_bytes = sum(file.stat().st_size for file in inside if file.is_file())
+    return Exported(name, num_bytes, milliseconds, **dataclasses.asdict(found))
 
 
-def _exchange(
-    new: pathlib.Path, output_dir: pathlib.Path, earlier: pathlib.Path
-) -> None:
-    """Renames `new` to `output_dir`, and what was there to `earlier`."""
-    try:
-        if output_dir.exists():
-            output_dir.rename(earlier)
-        new.rename(output_dir)
-    except BaseException:
-        if earlier.exists() and not output_dir.exists():
-            earlier.rename(output_dir)
-        raise
+def _view(image: np.ndarray, config: configs.Config) -> np.ndarray:
+    """Float32 `[1, S, S, 3]`."""
+    floats = image[None].astype(np.float32) / np.float32(255.0)
+    return views.square(floats, config).numpy()
+
+
+def _numpy(answer: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    return {name: output.numpy() for name, output in answer.items()}
+
+
+def _report(
+    exports: Sequence[Exported], config: configs.Config, num_images: int
+) -> dict:
+    return {
+        "dataset": config.data.dataset,
+        "num_images": num_images,
+        "view_size_px": agreement.VIEW_SIZE,
+        "tensorflow": tf.__version__,
+        "exports": [dataclasses.asdict(export) for export in exports],
+    }

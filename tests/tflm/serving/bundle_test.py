@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pathlib
 import shutil
 import tempfile
@@ -11,11 +12,15 @@ from tests import tiny_shards
 from tests.tflm.serving import lively_model
 from tflm import errors
 from tflm.data import shards as shards_lib
+from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
 from tflm.serving import bundle
 from tflm.serving import saved_model
 from tflm.serving import tflite
 
+_MAP = keypoint_maps.KeypointMap(
+    ("head",), np.ones([6, 1, 2], np.float32), np.zeros([1, 2], np.float32)
+)
 _IMAGES = [lively_model.images(*shape) for shape in [(40, 90), (32, 32)]]
 
 
@@ -44,7 +49,11 @@ class BundleTest(tf.test.TestCase):
         cls.addClassCleanup(scratch.cleanup)
         cls.written = pathlib.Path(scratch.name) / "written"
         cls.exports = bundle.export(
-            cls.model, lively_model.CONFIG, _IMAGES, str(cls.written)
+            cls.model,
+            lively_model.CONFIG,
+            _IMAGES,
+            str(cls.written),
+            keypoint_map=_MAP,
         )
 
     def setUp(self):
@@ -54,7 +63,7 @@ class BundleTest(tf.test.TestCase):
         self.parent = pathlib.Path(scratch.name)
         self.output_dir = self.parent / "export"
 
-    def _export(self, output_dir=None):
+    def _export(self, output_dir=None, **options):
         """Exports, but copies what it would take seconds to convert."""
 
         def copy_folder(folder, *_):
@@ -72,6 +81,7 @@ class BundleTest(tf.test.TestCase):
                 lively_model.CONFIG,
                 _IMAGES,
                 str(output_dir or self.output_dir),
+                **options,
             )
 
     def _write_earlier_export(self):
@@ -91,14 +101,32 @@ class BundleTest(tf.test.TestCase):
         )
         for export in self.exports:
             self.assertLess(export.difference, 1e-5)
+            self.assertLess(export.max_px, 1e-3)
             self.assertGreater(export.milliseconds, 0.0)
         size = (self.written / "detector.tflite").stat().st_size
         self.assertEqual(self.exports[1].num_bytes, size)
         self.assertEqual(
             sorted(path.name for path in self.written.iterdir()),
-            ["detector.tflite", "saved_model"],
+            ["detector.tflite", "export.json", "saved_model"],
         )
         self.assertEqual(list(self.written.parent.iterdir()), [self.written])
+
+    def test_keypoints_that_differ_are_not_exported(self):
+        other = dataclasses.replace(_MAP, bias=np.ones([1, 2], np.float32))
+        with self.assertRaisesRegex(
+            errors.UserError, "by 0.49 in another output"
+        ):
+            self._export(keypoint_map=other)
+        self._export(keypoint_map=_MAP)
+
+    def test_what_is_there_can_be_read_later(self):
+        report = json.loads((self.written / "export.json").read_text())
+
+        self.assertEqual(report["num_images"], 2)
+        self.assertEqual(
+            report["exports"],
+            [dataclasses.asdict(export) for export in self.exports],
+        )
 
     def test_both_models_run_where_they_were_put(self):
         cropped = dataclasses.replace(
@@ -125,19 +153,28 @@ class BundleTest(tf.test.TestCase):
             atol=1e-5,
         )
 
-    def test_an_earlier_export_is_replaced(self):
+    def test_an_earlier_export_gets_a_new_version(self):
         self._write_earlier_export()
-
+        (self.output_dir / "detector_int8.tflite").write_text("earlier")
         self._export()
 
+        again = self._export(keep_versions=1)
+
+        self.assertEqual(again[0].name, "saved_model/2")
         content = (self.output_dir / "detector.tflite").read_bytes()
         self.assertGreater(len(content), 1_000)
-        self.assertEqual(list(self.parent.iterdir()), [self.output_dir])
+        self.assertEqual(
+            sorted(path.name for path in self.output_dir.iterdir()),
+            ["detector.tflite", "export.json", "saved_model"],
+        )
+        (version,) = (self.output_dir / "saved_model").iterdir()
+        self.assertEqual(version.name, "2")
 
     def test_a_model_that_differs_leaves_nothing_behind(self):
         with mock.patch.object(tflite, "load", _wrong_by(0.01)):
             with self.assertRaisesRegex(
-                errors.UserError, "detector.tflite by 0.01, more than 0.001"
+                errors.UserError,
+                "detector.tflite differs from Keras by 1.8 px at most",
             ):
                 self._export(output_dir=self.parent / "new" / "export")
 
@@ -157,10 +194,33 @@ class BundleTest(tf.test.TestCase):
         self.assertEqual(kept, "earlier")
 
     def test_a_small_difference_passes_and_is_reported(self):
-        with mock.patch.object(tflite, "load", _wrong_by(5e-4)):
+        with mock.patch.object(tflite, "load", _wrong_by(1e-4)):
             _, lite = self._export()
 
-        self.assertAllClose(lite.difference, 5e-4, atol=1e-5)
+        self.assertAllClose(lite.difference, 1e-4, atol=1e-6)
+        self.assertAllClose(lite.max_px, 127 * np.sqrt(2) * 1e-4, atol=1e-4)
+
+    def test_a_kind_of_less_precision_may_differ_more(self):
+        with mock.patch.object(tflite, "load", _wrong_by(5e-4)):
+            with self.assertRaisesRegex(errors.UserError, "more than 0.02;"):
+                self._export()
+            self._export(kinds=["float16"])
+        self.assertEqual(
+            sorted(path.name for path in self.output_dir.iterdir()),
+            ["detector_float16.tflite", "export.json", "saved_model"],
+        )
+
+    def test_settings_that_make_no_sense_are_named(self):
+        for options, message in (
+            (dict(kinds=["int4"]), "--quantize: unknown kind 'int4'; choose"),
+            (
+                dict(keep_versions=0),
+                "--keep_versions must be at least 1, got 0",
+            ),
+        ):
+            with self.assertRaisesRegex(errors.UserError, message):
+                self._export(**options)
+        self.assertEmpty(self._everything())
 
     def test_answers_that_are_not_numbers_are_not_exported(self):
         with mock.patch.object(tflite, "load", _wrong_by(np.nan)):
@@ -175,31 +235,6 @@ class BundleTest(tf.test.TestCase):
                 self._export(output_dir=self.parent / "new" / "export")
 
         self.assertEmpty(self._everything())
-
-    def test_an_interrupted_replacement_keeps_the_earlier_export(self):
-        self._write_earlier_export()
-        rename = pathlib.Path.rename
-
-        def interrupted(path, target):
-            if path.name == "new":
-                raise KeyboardInterrupt
-            return rename(path, target)
-
-        with mock.patch.object(pathlib.Path, "rename", interrupted):
-            with self.assertRaises(KeyboardInterrupt):
-                self._export()
-
-        self.assertEqual(
-            self._everything(), ["export", "export/detector.tflite"]
-        )
-
-    def test_a_folder_of_other_files_is_not_replaced(self):
-        (self.output_dir / "saved_model" / "2").mkdir(parents=True)
-
-        with self.assertRaisesRegex(errors.UserError, "saved_model/2"):
-            self._export()
-
-        self.assertTrue((self.output_dir / "saved_model" / "2").exists())
 
     def test_a_full_disk_is_named_and_nothing_left(self):
         full = tf.errors.ResourceExhaustedError(
@@ -232,16 +267,6 @@ class BundleTest(tf.test.TestCase):
             bundle.export(model, config, _IMAGES, str(self.output_dir))
         self.assertEmpty(self._everything())
 
-    def test_a_place_that_cannot_be_written_is_named(self):
-        (self.parent / "file").touch()
-
-        with self.assertRaisesRegex(
-            errors.UserError, "cannot write .*file/export: Not a directory"
-        ):
-            self._export(output_dir=self.parent / "file" / "export")
-        with self.assertRaisesRegex(errors.UserError, "file is a file"):
-            self._export(output_dir=self.parent / "file")
-
 
 class SampleImagesTest(tf.test.TestCase):
     def test_images_are_as_stored_and_of_the_validation_role(self):
@@ -267,6 +292,16 @@ class SampleImagesTest(tf.test.TestCase):
         self.assertLen(images, 3)
         first = next(iter(shards.clips("train")))["frames"]["image"][0]
         self.assertAllClose(images[0] / 255.0, shards_lib.decode(first))
+
+    def test_a_seed_gives_the_same_images_again(self):
+        shards = tiny_shards.puppets()
+        first, again = (
+            bundle.sample_images(shards, 4, bundle.CALIBRATION, shuffle_seed=0)
+            for _ in range(2)
+        )
+        self.assertAllEqual(first, again)
+        stored = next(iter(shards.clips("train")))["frames"]["image"][0]
+        self.assertEqual(first[0].shape, shards_lib.decode(stored).shape)
 
     def test_a_dataset_without_images_is_named(self):
         shards = dataclasses.replace(tiny_shards.puppets(), splits={})

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tflm import configs
 from tflm import coords
+from tflm.evaluation import keypoint_maps
 from tflm.serving import detector
 
 
@@ -114,6 +115,46 @@ class DetectorTest(parameterized.TestCase, tf.test.TestCase):
 
         self.assertAllEqual(answer["landmarks"], [[[1.0, 0.0]]])
         self.assertAllEqual(answer["confidence"], [[0.0]])
+
+    def test_each_encoded_image_has_its_own_size(self):
+        files = [
+            tf.io.encode_png(tf.zeros([80, 160, 3], tf.uint8)),
+            tf.io.encode_jpeg(tf.zeros([40, 40, 3], tf.uint8)),
+        ]
+
+        answer = detector.detect_encoded(
+            tf.stack(files), FixedModel(yx=(-1.0, 1.0)), _config(32, 0.8)
+        )
+
+        # See above; of 40 x 40 pixels rows and columns 4 to 35 are seen.
+        expected = [[[141.5 / 159, 8.5 / 79]], [[35 / 39, 4 / 39]]]
+        self.assertAllClose(answer["landmarks"], expected, rtol=1e-6)
+        self.assertAllEqual(answer["error"], [b"", b""])
+
+    def test_keypoints_are_mapped_in_the_view_and_not_clipped(self):
+        # `double` is twice as far from the centre of the view, 1.25 wide, as
+        # the landmark is; `fixed` is at the first pixel of the view.
+        weights = np.zeros([2, 2, 2], np.float32)
+        weights[0, 0, 0] = weights[1, 0, 1] = 2.0
+        bias = np.array([[0.0, 0.0], [-1.0, -1.0]], np.float32)
+        keypoint_map = keypoint_maps.KeypointMap(
+            ("double", "fixed"), weights, bias
+        )
+        arguments = (
+            tf.zeros([2, 40, 40, 3], tf.uint8),
+            FixedModel(yx=(-1.0, 0.5), confidence=0.3),
+            _config(32, 0.8),
+            keypoint_map,
+        )
+
+        answer = detector.find_keypoints(*arguments)
+
+        # The view is rows and columns 4 to 35 of 0..39; its centre is 19.5,
+        # its half size 15.5.
+        expected = np.array([[19.5 + 15.5, 19.5 - 31.0], [4.0, 4.0]]) / 39.0
+        self.assertAllClose(answer["keypoints"], [expected] * 2, atol=1e-6)
+        self.assertAllClose(answer["confidence"], np.full([2, 2], 0.3))
+        self.assertAllEqual(answer["names"], [[b"double", b"fixed"]] * 2)
 
     def test_answers_in_the_view_are_x_first(self):
         answer = detector.detect_in_view(

@@ -62,7 +62,9 @@ class ExportScriptTest(absltest.TestCase):
         _make_run(self.folder / "runs" / "older")
         _make_run(self.folder / "runs" / "newer")
 
-        process = self._start(f"--data_dir={tiny_shards.data_dir()}")
+        process = self._start(
+            f"--data_dir={tiny_shards.data_dir()}", "--quantize=float32,int8"
+        )
         printed, errors = process.communicate()
 
         self.assertEmpty(errors)
@@ -70,8 +72,10 @@ class ExportScriptTest(absltest.TestCase):
         self.assertRegex(
             printed,
             r"runs/newer, step 0, to runs/newer/export; .* 2 images of puppets"
-            r".*\n *saved_model/1 .*largest difference \d\.\de-0[6-9]"
-            r"\n *detector.tflite .*largest difference \d\.\de-0[6-9]\n",
+            r", in pixels of a view of 128 x 128:\n +MB  ms/image .*max\n"
+            r"  saved_model/1 .* 0\.000\d  0\.000\d\n"
+            r"  detector.tflite .* 0\.000\d  0\.000\d\n"
+            r"  detector_int8.tflite .* 0\.\d{4} .*\n",
         )
         export = self.folder / "runs" / "newer" / "export"
         self.assertTrue((export / "detector.tflite").is_file())

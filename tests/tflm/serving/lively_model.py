@@ -13,11 +13,14 @@ CONFIG = configs.Config(
 )
 
 
-def build() -> landmark_model.LandmarkModel:
+def build(
+    config: configs.Config = CONFIG,
+) -> landmark_model.LandmarkModel:
     """Random weights, and moments of batch normalisation."""
-    model = landmark_model.LandmarkModel(CONFIG.model)
+    model = landmark_model.LandmarkModel(config.model)
     random = np.random.RandomState(0)
-    for weight in model.detector.weights:
+    networks = (model.detector, model.appearance, model.generator)
+    for weight in (weight for each in networks for weight in each.weights):
         scale = {1: 0.2, 4: 0.3}[len(weight.shape)]
         weight.assign_add(scale * random.normal(size=weight.shape))
         if "moving_variance" in weight.name:

@@ -100,6 +100,19 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
                 answer["landmarks"], self.expected["landmarks"], atol=1e-4
             )
 
+    def test_a_detector_of_small_numbers_is_taken_too(self):
+        file = self.scratch / "detector_int8.tflite"
+        sample = [lively_model.images(32, 32)[None] / np.float32(255.0)]
+        tflite.write(
+            file, self.model, _CONFIG, "int8", calibration_views=sample
+        )
+
+        answer = serving.load_detector(file)(self.images)
+
+        apart = np.abs(answer["landmarks"] - self.expected["landmarks"])
+        self.assertLess(apart.mean(), 0.02)
+        self.assertGreater(apart.mean(), 1e-4)
+
     def test_the_newest_version_of_a_saved_model_is_taken(self):
         (self.scratch / "9").mkdir()
         for version in ("2", "10"):

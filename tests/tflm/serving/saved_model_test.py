@@ -4,14 +4,17 @@ import subprocess
 import sys
 import tempfile
 
+from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.tflm.serving import lively_model
 from tflm import errors
+from tflm.evaluation import keypoint_maps
 from tflm.serving import detector
 from tflm.serving import saved_model
+from tflm.serving import warm_up
 
 # Runs where tflm cannot be imported.
 _CLIENT = """
@@ -29,7 +32,30 @@ np.savez(outputs, served=served["landmarks"], called=called["landmarks"])
 """
 
 
-class SavedModelTest(tf.test.TestCase):
+_WEIGHTS = np.random.RandomState(0).normal(size=[6, 2, 2]).astype(np.float32)
+_MAP = keypoint_maps.KeypointMap(
+    ("left_eye", "M\u00fcndung"), _WEIGHTS, np.zeros([2, 2], np.float32)
+)
+
+
+def _png(*shape: int) -> bytes:
+    return tf.io.encode_png(lively_model.images(*shape)).numpy()
+
+
+def _claiming(content: bytes, height: int, width: int) -> bytes:
+    """A JPEG or PNG file of 40 x 50 pixels that says it were of others."""
+    png = content.startswith(b"\x89PNG")
+    order = (1, 0) if png else (0, 1)
+    length = 4 if png else 2
+    old, new = (
+        b"".join(size[i].to_bytes(length, "big") for i in order)
+        for size in ((40, 50), (height, width))
+    )
+    assert content.count(old) == 1
+    return content.replace(old, new)
+
+
+class SavedModelTest(parameterized.TestCase, tf.test.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -37,8 +63,9 @@ class SavedModelTest(tf.test.TestCase):
         scratch = tempfile.TemporaryDirectory()
         cls.addClassCleanup(scratch.cleanup)
         cls.folder = pathlib.Path(scratch.name) / "saved_model" / "1"
-        saved_model.write(cls.folder, cls.model, lively_model.CONFIG)
+        saved_model.write(cls.folder, cls.model, lively_model.CONFIG, _MAP)
         cls.run_saved = staticmethod(saved_model.load(cls.folder))
+        cls.call = staticmethod(saved_model.open_signatures(cls.folder))
 
     def _keras(self, images):
         return detector.detect(
@@ -75,7 +102,173 @@ class SavedModelTest(tf.test.TestCase):
         together = self.run_saved(images)["landmarks"]
         self.assertAllClose(alone[0], together[0], atol=1e-5, rtol=0)
 
-    def test_it_holds_the_variables_of_the_detector_and_no_others(self):
+    def test_a_bad_file_does_not_fail_the_others(self):
+        images = [lively_model.images(*size) for size in [(40, 50), (90, 30)]]
+        jpeg = tf.io.encode_jpeg(images[0], quality=100).numpy()
+        png = tf.io.encode_png(images[1]).numpy()
+        small = _png(40, 50)
+        files = {
+            jpeg: b"",
+            png: b"",
+            b"": b"neither JPEG nor PNG",
+            b"GIF89a" + bytes(99): b"neither JPEG nor PNG",
+            jpeg[:-300]: b"does not decode",
+            jpeg[:8]: b"does not decode",
+            png[:-300]: b"does not decode",
+            png[:20]: b"does not decode",
+            # Larger than it is, but not too large: too little follows.
+            _claiming(small, 41, 50): b"does not decode",
+            _claiming(small, 5_001, 5_000): b"more than 25000000 pixels",
+            _claiming(
+                small, 2**31 - 1, 2**31 - 1
+            ): b"more than 25000000 pixels",
+            _claiming(jpeg, 5_001, 5_000): b"more than 25000000 pixels",
+            _png(1, 50): b"less than 2 x 2 pixels",
+        }
+
+        answer = self.call("predict_bytes", image_bytes=[*files, png])
+
+        self.assertAllEqual(answer["error"], [*files.values(), b""])
+        decoded = [tf.io.decode_jpeg(jpeg).numpy(), images[1]]
+        for index, image in ((0, decoded[0]), (1, images[1]), (-1, images[1])):
+            expected = self._keras(image[None])
+            for name, value in expected.items():
+                self.assertAllClose(answer[name][index], value[0], atol=1e-5)
+        self.assertAllEqual(answer["landmarks"][2:-1], -np.ones([11, 3, 2]))
+        self.assertAllEqual(answer["confidence"][2:-1], np.zeros([11, 3]))
+
+    def test_grey_and_transparent_files_are_images_too(self):
+        grey = lively_model.images(40, 50)[..., :1]
+        opaque = np.concatenate([grey] * 3 + [np.full_like(grey, 255)], -1)
+        files = [tf.io.encode_png(image).numpy() for image in (grey, opaque)]
+        files.append(tf.io.encode_png(grey.astype(np.uint16) * 257).numpy())
+
+        answer = self.call("predict_bytes", image_bytes=files)
+
+        expected = self._keras(np.repeat(grey[None], 3, -1))["landmarks"]
+        self.assertAllEqual(answer["error"], [b""] * 3)
+        for found in answer["landmarks"]:
+            self.assertAllClose(found, expected[0], atol=1e-5)
+
+    def test_it_runs_in_a_session_as_servers_run_it(self):
+        files = [_png(40, 50), b"no image"]
+        with tf.compat.v1.Session(graph=tf.Graph()) as session:
+            loaded = tf.compat.v1.saved_model.load(
+                session, ["serve"], str(self.folder)
+            )
+            signature = loaded.signature_def["predict_bytes"]
+            landmarks, error = session.run(
+                [
+                    signature.outputs[name].name
+                    for name in ("landmarks", "error")
+                ],
+                {signature.inputs["image_bytes"].name: files},
+            )
+
+        self.assertEqual(error.tolist(), [b"", b"neither JPEG nor PNG"])
+        expected = self._keras(lively_model.images(40, 50)[None])["landmarks"]
+        self.assertAllClose(landmarks[:1], expected, atol=1e-5)
+
+    @parameterized.parameters(
+        ("serving_default", np.zeros([0, 9, 9, 3], np.uint8), "no images"),
+        ("serving_default", np.zeros([1, 0, 9, 3], np.uint8), "2 x 2 pixels"),
+        ("heatmaps", np.zeros([1, 9, 1, 3], np.uint8), "2 x 2 pixels"),
+        ("keypoints", np.zeros([1, 1, 9, 3], np.uint8), "2 x 2 pixels"),
+        (
+            "serving_float",
+            np.full([1, 9, 9, 3], np.nan, np.float32),
+            "in .0, 1",
+        ),
+        ("serving_float", np.full([1, 9, 9, 3], 255, np.float32), "in .0, 1"),
+        ("serving_float", np.full([1, 9, 9, 3], -0.1, np.float32), "in .0, 1"),
+    )
+    def test_images_that_make_no_sense_are_refused(self, name, images, message):
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError, f"images.* {message}"
+        ):
+            self.call(name, images=images)
+
+    def test_requests_that_make_no_sense_are_refused(self):
+        one, two = (
+            lively_model.images(1, 32, 32),
+            lively_model.images(2, 32, 32),
+        )
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError, "no images"
+        ):
+            self.call("predict_bytes", image_bytes=np.zeros([0], object))
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError,
+            r"as many style_images .*\[1\] \[2\]",
+        ):
+            self.call("reconstruct", style_images=one, geometry_images=two)
+        with self.assertRaisesRegex(
+            tf.errors.InvalidArgumentError, "geometry_images: no images"
+        ):
+            self.call("reconstruct", style_images=one, geometry_images=one[:0])
+
+    def test_heatmaps_are_those_that_the_generator_gets(self):
+        images = lively_model.images(2, 32, 32)
+
+        answer = self.call("heatmaps", images=images)
+
+        floats = tf.constant(images / 255.0, tf.float32)
+        expected = self.model([floats, floats])["heatmaps"]
+        self.assertAllClose(answer["heatmaps"], expected, atol=1e-5)
+        self.assertAllClose(
+            answer["landmarks"], self.run_saved(images)["landmarks"], atol=1e-6
+        )
+
+    def test_the_looks_are_of_one_image_and_the_geometry_of_another(self):
+        style, geometry = lively_model.images(2, 32, 32)[:, None]
+
+        answer = self.call(
+            "reconstruct", style_images=style, geometry_images=geometry
+        )
+
+        pair = [tf.constant(i / 255.0, tf.float32) for i in (style, geometry)]
+        expected = self.model(pair)["reconstruction"].numpy()
+        self.assertEqual(answer["images"].dtype, np.uint8)
+        expected = np.clip(expected, 0, 1)
+        self.assertAllClose(answer["images"] / 255.0, expected, atol=0.0021)
+        swapped = self.model(pair[::-1])["reconstruction"].numpy()
+        self.assertGreater(
+            np.abs(np.clip(swapped, 0, 1) - expected).max(), 0.01
+        )
+
+    def test_keypoints_have_names(self):
+        images = lively_model.images(2, 32, 32)
+
+        answer = self.call("keypoints", images=images)
+
+        floats = tf.constant(images / 255.0, tf.float32)
+        landmarks = self.model.detect(floats)["landmarks"].numpy()
+        expected = (_MAP(landmarks)[..., ::-1] + 1.0) / 2.0
+        self.assertAllClose(answer["keypoints"], expected, atol=1e-5)
+        names = [name.encode() for name in _MAP.names]
+        self.assertAllEqual(answer["names"], [names] * 2)
+        lines = (self.folder / "assets" / "keypoint_names.txt").read_text()
+        self.assertEqual(lines, "left_eye\nM\u00fcndung\n")
+
+    def test_it_names_no_folder_of_the_machine_that_made_it(self):
+        content = (self.folder / "saved_model.pb").read_bytes()
+        self.assertNotIn(tempfile.gettempdir().encode() + b"/tmp", content)
+
+    def test_its_warm_up_requests_run(self):
+        records = tf.data.TFRecordDataset(str(self.folder / warm_up.FILE))
+        self.assertLen(list(records), 6)
+        each = warm_up.requests(
+            ["serving_default", "serving_float", "predict_bytes", "heatmaps"]
+            + ["reconstruct", "keypoints"],
+            32,
+        )
+        for name, inputs in each:
+            for output in self.call(name, **inputs).values():
+                self.assertLen(output, 1)
+                if output.dtype == object:
+                    self.assertNotIn(b"not", output[0])
+
+    def test_it_holds_the_variables_of_the_model_and_no_others(self):
         saved = [
             tuple(shape)
             for name, shape in tf.train.list_variables(
@@ -84,9 +277,8 @@ class SavedModelTest(tf.test.TestCase):
             if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
         ]
 
-        expected = [tuple(v.shape) for v in self.model.detector.variables]
+        expected = [tuple(v.shape) for v in self.model.variables]
         self.assertCountEqual(saved, expected)
-        self.assertLess(len(expected), len(self.model.variables))
 
     def test_it_needs_no_op_that_tensorflow_serving_lacks(self):
         proto = saved_model_pb2.SavedModel.FromString(

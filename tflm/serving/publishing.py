@@ -1,0 +1,98 @@
+"""Puts a finished export in place of an earlier one.
+
+Everything is written into a hidden folder and then renamed, one by one: the
+SavedModel to a new version beside the earlier ones, each file over the earlier
+one of its name. So whoever looks, TF Serving for instance, sees of each either
+all or nothing. (TF Serving passes over names that are not numbers.)
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+import tempfile
+
+from tflm import errors
+
+VERSIONS = "saved_model"  # The folder that TF Serving polls.
+
+
+def next_version(output_dir: str | os.PathLike) -> int:
+    """The number after all versions in `output_dir`; from 1 on."""
+    numbers = [int(path.name) for path in _versions(pathlib.Path(output_dir))]
+    return max(numbers, default=0) + 1
+
+
+@contextlib.contextmanager
+def staged(
+    output_dir: str | os.PathLike,
+    keep_versions: int,
+    mark: str,
+    superseded: Iterable[str],
+) -> Iterator[pathlib.Path]:
+    """Gives a new folder whose content is published if the block succeeds.
+
+    Args:
+        output_dir: to publish in; made if needed.
+        keep_versions: at least 1; so many of the newest versions stay.
+        mark: a file that every version of ours has. Of others none is deleted.
+        superseded: names of earlier files that go unless they are new as well:
+            beside a new model they would be of another one.
+
+    Yields:
+        A folder on the same disk, for files and `VERSIONS`/NUMBER.
+
+    Raises:
+        errors.UserError: if `output_dir` cannot be written.
+    """
+    output_dir = pathlib.Path(output_dir).resolve()
+    if output_dir.is_file():
+        raise errors.UserError(
+            f"{output_dir} is a file; choose another --output_dir"
+        )
+    versions = output_dir / VERSIONS
+    try:
+        # Where it will be, or as near as there is a folder: on the same disk.
+        nearest = next(
+            path for path in (versions, *versions.parents) if path.exists()
+        )
+        with tempfile.TemporaryDirectory(
+            prefix=".export-", dir=nearest
+        ) as scratch:
+            new, old = pathlib.Path(scratch) / "new", pathlib.Path(scratch)
+            new.mkdir()
+            yield new
+            versions.mkdir(parents=True, exist_ok=True)
+            names = {path.name for path in new.iterdir()}
+            _publish(new, output_dir)
+            for name in set(superseded) - names:
+                (output_dir / name).unlink(missing_ok=True)
+            ours = [
+                path for path in _versions(output_dir) if (path / mark).exists()
+            ]
+            ours.sort(key=lambda path: int(path.name))
+            for version in ours[:-keep_versions]:
+                # Renamed first: no one sees half of it.
+                version.rename(old / version.name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise errors.UserError(
+            f"cannot write {output_dir}: {reason}; choose another --output_dir"
+        ) from error
+
+
+def _publish(new: pathlib.Path, output_dir: pathlib.Path) -> None:
+    for version in (new / VERSIONS).iterdir():
+        version.rename(output_dir / VERSIONS / version.name)
+    for file in new.iterdir():
+        if file.is_file():
+            os.replace(file, output_dir / file.name)
+
+
+def _versions(output_dir: pathlib.Path) -> list[pathlib.Path]:
+    return [
+        path
+        for path in (output_dir / VERSIONS).glob("*")
+        if path.name.isdigit() and path.is_dir()
+    ]
