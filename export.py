@@ -96,15 +96,6 @@ def main() -> int:
             calibration_images=calibration_images,
             keep_versions=_KEEP_VERSIONS.value,
         )
-        if _WEB.value:
-            web.write(
-                pathlib.Path(output_dir, _PAGE),
-                pathlib.Path(output_dir, tflite.file_name("float32")),
-                images[:_NUM_EXAMPLES],
-                title=f"Landmarks of {config.data.dataset}",
-                keypoint_names=keypoint_map.names if keypoint_map else (),
-                litert_dir=_LITERT_DIR.value,
-            )
     except KeyboardInterrupt as stop:
         print("export.py: stopped; nothing was exported", file=sys.stderr)
         return 128 + stop.args[0]
@@ -122,6 +113,18 @@ def main() -> int:
         )
     if _WEB.value:
         page = pathlib.Path(output_dir, _PAGE)
+        try:
+            web.write(
+                page,
+                pathlib.Path(output_dir, tflite.file_name("float32")),
+                images[:_NUM_EXAMPLES],
+                title=f"Landmarks of {config.data.dataset}",
+                keypoint_names=keypoint_map.names if keypoint_map else (),
+                litert_dir=_LITERT_DIR.value,
+            )
+        except KeyboardInterrupt as stop:
+            print("export.py: stopped; no page was written", file=sys.stderr)
+            return 128 + stop.args[0]
         print(f"look at it: python -m http.server --directory={page}")
     return 0
 

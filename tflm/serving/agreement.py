@@ -7,11 +7,10 @@ import time
 
 import numpy as np
 
+from tflm.evaluation import scores
+
 # From one batch of inputs to named outputs.
 Run = Callable[..., dict[str, np.ndarray]]
-
-# A pixel of this view is the unit of all distances, whatever the model's size.
-VIEW_SIZE = 128
 
 _TIMED_RUNS = 20
 
@@ -78,7 +77,7 @@ def compare(
             unit = 255.0 if np.issubdtype(value.dtype, np.integer) else 1.0
             apart = np.abs(answer[name] - value.astype(np.float64)) / unit
             if name == "landmarks":
-                size_px = (VIEW_SIZE - 1) / view_fraction
+                size_px = (scores.VIEW_SIZE - 1) / view_fraction
                 apart_px = size_px * np.linalg.norm(apart, axis=-1)
                 distances.append(apart_px)  # [N, K]
             else:

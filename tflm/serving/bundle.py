@@ -21,6 +21,7 @@ from tflm import files
 from tflm.data import shards as shards_lib
 from tflm.data import views
 from tflm.evaluation import keypoint_maps
+from tflm.evaluation import scores
 from tflm.models import landmark_model
 from tflm.serving import agreement
 from tflm.serving import detector
@@ -263,7 +264,7 @@ def _report(
     return {
         "dataset": config.data.dataset,
         "num_images": num_images,
-        "view_size_px": agreement.VIEW_SIZE,
+        "view_size_px": scores.VIEW_SIZE,
         "tensorflow": tf.__version__,
         "exports": [dataclasses.asdict(export) for export in exports],
     }

@@ -101,6 +101,27 @@ class ExportScriptTest(absltest.TestCase):
         )
         self.assertFalse((run / "export").exists())
 
+    def test_without_what_a_page_needs_there_is_an_export_but_no_page(self):
+        run = self.folder / "run"
+        _make_run(run)
+        flags = [f"--workdir={run}", f"--data_dir={tiny_shards.data_dir()}"]
+        self._assert_fails(
+            "add float32 to --quantize", "--web", "--quantize=int8", *flags
+        )
+        self.assertFalse((run / "export").exists())
+
+        process = self._start("--web", "--litert_dir=nowhere", *flags)
+        printed, errors = process.communicate()
+
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(errors, r"\Aexport.py: cannot read nowhere/.*\n\Z")
+        self.assertRegex(printed, r"\Aexported .*\n(.*\n)+\Z")
+        self.assertNotIn("look at it", printed)
+        names = sorted(path.name for path in (run / "export").iterdir())
+        self.assertEqual(
+            names, ["detector.tflite", "export.json", "saved_model"]
+        )
+
     def test_stopped_by_a_signal_it_leaves_nothing_behind(self):
         run = self.folder / "run"
         _make_run(run)
