@@ -1,8 +1,9 @@
 """Refuses, inside the graph, images that would be answered with nonsense.
 
-A signature's types and number of channels are checked before it runs, by
-whoever runs it; what they cannot say is checked here. The client gets
-INVALID_ARGUMENT with the message.
+A signature's types are checked before it runs, by whoever runs it; not so its
+shapes: TF Serving checks none, and a convolution takes 6 channels for two
+groups of 3. What is left is checked here. The client gets INVALID_ARGUMENT with
+the message.
 """
 
 import tensorflow as tf
@@ -24,8 +25,8 @@ def checked(images: tf.Tensor, name: str = "images") -> tf.Tensor:
 
     Raises:
         tf.errors.InvalidArgumentError: when it runs, if there are no images,
-            if they have less than 2 rows or columns, or if a number is NaN,
-            infinite or outside [0, 1].
+            if they have less than 2 rows or columns or another number of
+            channels than 3, or if a number is NaN, infinite or outside [0, 1].
     """
     shape = tf.shape(images)
     checks = [
@@ -33,6 +34,10 @@ def checked(images: tf.Tensor, name: str = "images") -> tf.Tensor:
         (
             tf.reduce_min(shape[1:3]) >= 2,
             f"{name} must be at least 2 x 2 pixels, the shape is",
+        ),
+        (
+            tf.reduce_all(shape[3:] == 3),
+            f"{name} must have 3 channels, the shape is",
         ),
     ]
     if images.dtype != tf.uint8:
