@@ -12,6 +12,7 @@ ROOMS = (
     "errors",
     "files",
     "command_line",
+    "client",
     "configs",
     "coords",
     "drawing",
@@ -29,7 +30,7 @@ ROOMS = (
     "predict",
 )
 # Run as python -m tflm.NAME.
-SCRIPTS = ("pretrain_colorization", "ablation", "predict")
+SCRIPTS = ("client/__main__", "pretrain_colorization", "ablation", "predict")
 # Of data_prep, what reads raw images and videos; for tflm.prediction alone.
 READERS = {"data_prep.clips", "data_prep.pictures", "data_prep.videos"}
 

@@ -24,7 +24,8 @@ def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
         main: called without arguments, or with the list of what is not a flag.
         takes_arguments: whether there may be any.
     """
-    script = pathlib.Path(sys.argv[0]).name
+    path = pathlib.Path(sys.argv[0])
+    script = path.parent.name if path.name == "__main__.py" else path.name
 
     def fail(error: Exception) -> int:
         print(f"{script}: {error}", file=sys.stderr)
