@@ -171,12 +171,15 @@ def main() -> int:
 
 
 def _saved_model() -> str:
-    if _SAVED_MODEL.value:
-        return _SAVED_MODEL.value
-    if not _WORKDIR.value:
+    if not (_SAVED_MODEL.value or _WORKDIR.value):
         raise errors.UserError("give --workdir, --saved_model or --server")
-    export_dir = checkpoints.export_dir(_WORKDIR.value)
-    return str(pathlib.Path(export_dir) / publishing.VERSIONS)
+    folder = _SAVED_MODEL.value or str(
+        pathlib.Path(checkpoints.export_dir(_WORKDIR.value))
+        / publishing.VERSIONS
+    )
+    if not pathlib.Path(folder).is_dir():
+        raise errors.UserError(f"{folder}: no such folder; run export.py first")
+    return folder
 
 
 def _good_requests() -> list[tuple[str, dict]]:
