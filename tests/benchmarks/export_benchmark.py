@@ -1,14 +1,13 @@
-"""Every form that export.py writes, in every loader: how close to Keras, how
-large and how fast.
+"""Every exported form in every loader: how close to Keras, how large, how fast.
 
     python -m tests.benchmarks.export_benchmark --workdir=runs/celeba \\
         --newer_python=newer/bin/python --output=exports.md
 
-Run it on an idle machine, as root or not; it needs g++ for the loader in C++.
-`--preset=celeba` in place of --workdir takes an untrained model of a preset:
-its times are those of a trained one, its landmarks say little, as all are near
-the centre. The status is 1 if a form is further from Keras than
-`agreement.TOLERANCES` allows, or a loader that is there fails.
+Run it on an idle machine; the loader in C++ needs g++. `--preset=celeba` in
+place of --workdir takes an untrained model of a preset, still with images of
+its dataset: its times are those of a trained one, its landmarks say little, as
+all are near the centre. The status is 1 if a form is further from Keras than
+`agreement.TOLERANCES` allows, or if a loader that is there fails.
 """
 
 from collections.abc import Callable
