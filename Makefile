@@ -12,10 +12,12 @@ demo: $(INSTALLED)
 	$(PY) export.py --workdir=runs/puppets
 
 test: $(INSTALLED)
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && \
-	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	  apt-get -qq install -y chromium >/dev/null; } || \
-	  echo "no chromium: report and demo are not tested in a browser" >&2
+	@for tool in chromium g++; do \
+	  command -v $$tool >/dev/null || { [ "$$(id -u)" = 0 ] && \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install -y $$tool >/dev/null; } || \
+	    echo "no $$tool: what needs it is not tested" >&2; \
+	done
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pytest tests -n 2 --dist loadfile
