@@ -346,6 +346,29 @@ PRESETS = {
             clip="none",
         ),
     ),
+    # For two CPU cores and a quarter of an hour: one animal seen from above,
+    # heading anywhere, so both frames are also turned.
+    "video_fast": dataclasses.replace(
+        _DATASETS["video"],
+        target_warp=WarpConfig(rotation=60.0, translation=0.05),
+        source_warp=WarpConfig(rotation=60.0, scale=0.1, translation=0.1),
+        model=ModelConfig(
+            image_size=64,
+            num_landmarks=10,
+            num_filters=16,
+            context_convs=3,
+            padding="symmetric",
+            temperature=5.0,
+            heatmap_sigma=0.2,
+        ),
+        train=TrainConfig(
+            batch_size=16,
+            num_steps=5_000,
+            learning_rate=3e-3,
+            schedule="cosine",
+            clip="none",
+        ),
+    ),
 }
 
 # For messages: all of them would fill the screen.
