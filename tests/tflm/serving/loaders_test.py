@@ -56,7 +56,13 @@ _MALFORMED = {
     "four_channels": (
         "heatmaps",
         {"images": np.zeros([1, 9, 9, 4], np.uint8)},
-        "INVALID_ARGUMENT: .*4 vs 3",
+        "INVALID_ARGUMENT: .*images must have 3 channels",
+    ),
+    # Two groups of three, as a convolution takes them.
+    "six_channels": (
+        "serving_default",
+        {"images": np.zeros([1, 9, 9, 6], np.uint8)},
+        "INVALID_ARGUMENT: .*images must have 3 channels",
     ),
     "no_images": (
         "keypoints",
