@@ -142,10 +142,14 @@ def real(folder: str | os.PathLike) -> Iterator[Server]:
         for _ in range(600):
             with contextlib.suppress(OSError):
                 url = f"{server.rest}/v1/models/{MODEL}"
-                with urllib.request.urlopen(url) as status:
+                with urllib.request.urlopen(url, timeout=5) as status:
                     if b"AVAILABLE" in status.read():
                         break
+            if process.poll() is not None:
+                raise RuntimeError(f"{BINARY} ended with {process.returncode}")
             time.sleep(0.1)
+        else:
+            raise RuntimeError(f"{BINARY} does not serve {folder}")
         yield server
     finally:
         process.kill()

@@ -293,6 +293,20 @@ def _paper(dataset: Config) -> Config:
     )
 
 
+# For CPUs: many cheap steps, padding that does not tell where in the image one
+# looks, and a softmax too soft to jump between two places that look alike.
+_FAST_MODEL = ModelConfig(
+    image_size=64,
+    num_filters=16,
+    context_convs=3,
+    padding="symmetric",
+    temperature=5.0,
+    heatmap_sigma=0.2,
+)
+_FAST_TRAIN = TrainConfig(
+    batch_size=16, learning_rate=3e-3, schedule="cosine", clip="none"
+)
+
 PRESETS = {
     **{name: _ours(dataset) for name, dataset in _DATASETS.items()},
     **{
@@ -319,32 +333,16 @@ PRESETS = {
         ),
     ),
     # For two CPU cores and an hour: cheap steps, targets that move less than
-    # released, sources that move more; padding that does not tell where in
-    # the image one looks, and a softmax too soft to jump between two places
-    # that look alike.
+    # released, sources that move more.
     "celeba_fast": dataclasses.replace(
         _DATASETS["celeba"],
         target_warp=dataclasses.replace(RELEASED_TARGET_WARP, translation=0.05),
         source_warp=dataclasses.replace(
             RELEASED_SOURCE_WARP, rotation=15.0, scale=0.2, translation=0.2
         ),
-        model=ModelConfig(
-            image_size=64,
-            num_landmarks=30,
-            num_filters=16,
-            context_convs=3,
-            padding="symmetric",
-            temperature=5.0,
-            heatmap_sigma=0.2,
-        ),
+        model=dataclasses.replace(_FAST_MODEL, num_landmarks=30),
         loss=LossConfig("perceptual"),
-        train=TrainConfig(
-            batch_size=16,
-            num_steps=27_000,
-            learning_rate=3e-3,
-            schedule="cosine",
-            clip="none",
-        ),
+        train=dataclasses.replace(_FAST_TRAIN, num_steps=27_000),
     ),
     # For two CPU cores and a quarter of an hour: one animal seen from above,
     # heading anywhere, so both frames are also turned.
@@ -352,22 +350,8 @@ PRESETS = {
         _DATASETS["video"],
         target_warp=WarpConfig(rotation=60.0, translation=0.05),
         source_warp=WarpConfig(rotation=60.0, scale=0.1, translation=0.1),
-        model=ModelConfig(
-            image_size=64,
-            num_landmarks=10,
-            num_filters=16,
-            context_convs=3,
-            padding="symmetric",
-            temperature=5.0,
-            heatmap_sigma=0.2,
-        ),
-        train=TrainConfig(
-            batch_size=16,
-            num_steps=5_000,
-            learning_rate=3e-3,
-            schedule="cosine",
-            clip="none",
-        ),
+        model=dataclasses.replace(_FAST_MODEL, num_landmarks=10),
+        train=dataclasses.replace(_FAST_TRAIN, num_steps=5_000),
     ),
 }
 

@@ -17,6 +17,7 @@ import dataclasses
 import importlib.metadata
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ from tflm.serving import tflite
 from tflm.training import checkpoints
 from tflm.training import optimizers
 
-_FORMS = ("saved_model", *quantization.KINDS, "onnx")
+_FORMS = ("saved_model", *quantization.KINDS)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.")
 _PRESET = flags.DEFINE_enum(
@@ -120,6 +121,10 @@ class _Run:
 
 
 def main() -> int:
+    if _NEWER_PYTHON.value and not shutil.which(_NEWER_PYTHON.value):
+        raise errors.UserError(
+            f"--newer_python: {_NEWER_PYTHON.value} is no program"
+        )
     if (_WORKDIR.value is None) == (_PRESET.value is None):
         raise errors.UserError("give either --workdir or --preset")
     for form in _FORMS_FLAG.value:
@@ -188,10 +193,7 @@ def _rows(run: _Run, workdir: str, scratch: pathlib.Path) -> Iterator[_Row]:
     if "saved_model" in forms:
         (folder,) = (scratch / "export" / "saved_model").iterdir()
         yield from _rows_of_saved_model(run, folder, scratch)
-    square_views = [
-        views.square(image[None] / np.float32(255.0), run.config).numpy()
-        for image in run.images
-    ]
+    expected = [_expected_in_view(run, image) for image in run.images]
     for kind in kinds:
         file = scratch / "export" / tflite.file_name(kind)
         for load in (
@@ -199,23 +201,10 @@ def _rows(run: _Run, workdir: str, scratch: pathlib.Path) -> Iterator[_Row]:
             interpreters.ai_edge_litert,
             interpreters.openvino,
         ):
-            yield _row_of_file(run, kind, file, load, square_views)
-    if "onnx" in forms:
-        problem = _export(workdir, scratch / "onnx", ["float32"], "--onnx")
-        levels = [
-            np.rint(255.0 * view).astype(np.uint8) for view in square_views
-        ]
-        file = scratch / "onnx" / "detector.onnx"
-        for load in (interpreters.onnxruntime, interpreters.openvino):
-            if problem:
-                yield _Row(".onnx", _label(load), problem=f"not run: {problem}")
-            else:
-                yield _row_of_file(run, "float32", file, load, levels)
+            yield _row_of_file(kind, file, load, expected)
 
 
-def _export(
-    workdir: str, folder: pathlib.Path, kinds: Sequence[str], *more: str
-) -> str:
+def _export(workdir: str, folder: pathlib.Path, kinds: Sequence[str]) -> str:
     """Runs export.py; answers what it complains of, "" if of nothing."""
     made = subprocess.run(
         [
@@ -225,7 +214,6 @@ def _export(
             f"--data_dir={_DATA_DIR.value}",
             f"--output_dir={folder}",
             f"--quantize={','.join(kinds) or 'float32'}",
-            *more,
         ],
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdout=subprocess.DEVNULL,
@@ -358,34 +346,27 @@ def _rows_of_saved_model(
 
 
 def _row_of_file(
-    run: _Run,
     kind: str,
     file: pathlib.Path,
     load: Callable[[pathlib.Path, int], interpreters.Run],
-    inputs: Sequence[np.ndarray],
+    expected: Sequence[tuple[np.ndarray, dict[str, np.ndarray]]],
 ) -> _Row:
-    """A detector that takes square views.
+    """A .tflite file.
 
     Args:
-        run: to compare with.
-        kind: of numbers.
-        file: the detector; a .tflite file takes one image at a time.
+        kind: of its numbers.
+        file: takes one square view at a time.
         load: of `interpreters`.
-        inputs: each `[1, S, S, 3]`, of the type that the file takes.
+        expected: views, float32 `[1, S, S, 3]`, and what Keras finds in each.
     """
-    is_tflite = file.suffix == ".tflite"
-    form = f"{file.suffix}, {kind}" if is_tflite else file.suffix
+    form = f"{file.suffix}, {kind}"
 
     def measured() -> _Row:
         loaded = load(file, _THREADS.value)
         found = agreement.compare(
-            (loaded(images), _expected_in_view(run, images))
-            for images in inputs
+            (loaded(images), outputs) for images, outputs in expected
         )
-        one = inputs[0]
-        many = [one] * _BATCH_SIZE
-        if not is_tflite:
-            many = [np.concatenate(many)]
+        one, _ = expected[0]
         return _Row(
             form,
             _label(load),
@@ -393,17 +374,19 @@ def _row_of_file(
             found=found,
             num_bytes=file.stat().st_size,
             latency_ms=_median_ms(lambda: loaded(one)),
-            batch_ms=_median_ms(lambda: [loaded(images) for images in many]),
+            batch_ms=_median_ms(
+                lambda: [loaded(one) for _ in range(_BATCH_SIZE)]
+            ),
         )
 
     return _guarded(form, _label(load), measured)
 
 
-def _expected_in_view(run: _Run, images: np.ndarray) -> dict[str, np.ndarray]:
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / np.float32(255.0)
-    found = detector.detect_in_view(tf.constant(images), run.model)
-    return {name: part.numpy() for name, part in found.items()}
+def _expected_in_view(run: _Run, image: np.ndarray) -> tuple:
+    """The square view of an image, and what Keras finds in it."""
+    images = views.square(image[None] / np.float32(255.0), run.config)
+    found = detector.detect_in_view(images, run.model)
+    return images.numpy(), {name: part.numpy() for name, part in found.items()}
 
 
 def _guarded(form: str, loader: str, measured: Callable[[], _Row]) -> _Row:

@@ -1,5 +1,6 @@
 """What a served model is asked for, whichever way."""
 
+import abc
 from collections.abc import Sequence
 import dataclasses
 import typing
@@ -37,9 +38,10 @@ class Found:
     error: str = ""
 
 
-class Client:
+class Client(abc.ABC):
     """What users ask for, by `predict`."""
 
+    @abc.abstractmethod
     def predict(self, signature: str, **inputs) -> dict[str, list]:
         """Runs any signature.
 
@@ -56,7 +58,6 @@ class Client:
             Refused: if the server does not do it.
             errors.UserError: if there is no answer.
         """
-        raise NotImplementedError
 
     def predict_bytes(self, files: Sequence[bytes]) -> list[Found]:
         """Finds the landmarks in JPEG and PNG files of any sizes.
