@@ -161,6 +161,7 @@ class TrainConfig:
     decay_steps: int = 100_000  # Staircase: the length of one stair.
     patience_steps: int = 10_000  # Plateau: without a better training loss.
     warmup_steps: int = 0  # Linear from 0.
+    window_share: float = 0.0  # Of the steps, with windows: see `bottlenecks`.
     weight_decay: float = 1e-5  # On kernels.
     weight_decay_kind: str = "l2"  # In the gradient; "decoupled": as in AdamW.
     clip: str = "per_variable"  # Gradient norm: or "global", "none".
@@ -190,6 +191,10 @@ class TrainConfig:
             "save_every",
         )
         _not_negative(self, "warmup_steps", "weight_decay", "seed")
+        if not 0 <= self.window_share <= 1:
+            raise ValueError(
+                f"window_share must be in [0, 1], got {self.window_share}"
+            )
 
 
 # Jakab et al., released code: the target is a mild warp of the still, the

@@ -60,6 +60,7 @@ class ConfigsTest(parameterized.TestCase):
             "image_size must be one of 32, 64, 128, 256; got 48",
         ),
         ("model.heatmap_sigma=0", "heatmap_sigma must be positive, got 0.0"),
+        ("train.window_share=2", r"window_share must be in \[0, 1\], got 2.0"),
         ("train.clip=both", "clip must be one of global, per_variable, none"),
         ("data.max_gap=0", "max_gap must be at least min_gap"),
     )

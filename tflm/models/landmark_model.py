@@ -30,6 +30,7 @@ class LandmarkModel(tf.keras.Model):
         inputs: a pair of source and target images, each float32
             `[B, S, S, 3]` in [0, 1].
         training: whether batch normalisation uses and updates batch moments.
+        windows: of the landmarks, see `bottlenecks.HeatmapBottleneck`.
 
     Returns:
         A dict: `reconstruction` of the target, float32 `[B, S, S, 3]`,
@@ -91,10 +92,13 @@ class LandmarkModel(tf.keras.Model):
         )
         self.bottleneck.build(self.detector.output_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, windows=0.0):
         source, target = inputs
         scores = self.detector(target, training=training)
-        landmarks, heatmaps = self.bottleneck(scores)
+        if self.config.bottleneck == "heatmap":
+            landmarks, heatmaps = self.bottleneck(scores, windows=windows)
+        else:
+            landmarks, heatmaps = self.bottleneck(scores)
         features = self.appearance(source, training=training)
         reconstruction = self.generator([features, heatmaps], training=training)
         return {

@@ -36,7 +36,11 @@ def make_train_step(
     @tf.function
     def train_step(batch: Batch) -> Metrics:
         with tf.GradientTape() as tape:
-            outputs = model((batch["source"], batch["target"]), training=True)
+            outputs = model(
+                (batch["source"], batch["target"]),
+                training=True,
+                windows=windows(optimizer.iterations, config),
+            )
             reconstruction = outputs["reconstruction"]
             metrics = loss(batch, reconstruction)
         weights = model.trainable_variables
@@ -51,3 +55,19 @@ def make_train_step(
         return {**metrics, "gradient_norm": norm}
 
     return train_step
+
+
+def windows(step: tf.Tensor, config: configs.TrainConfig) -> float | tf.Tensor:
+    """How narrow the landmarks' windows are: from 1 down to 0, linearly.
+
+    Args:
+        step: int scalar, updates made so far.
+        config: the windows are gone after `window_share` of `num_steps`.
+
+    Returns:
+        See `bottlenecks.HeatmapBottleneck`; 0.0 without windows.
+    """
+    if not config.window_share:
+        return 0.0
+    passed = tf.cast(step, tf.float32) / config.num_steps
+    return tf.maximum(0.0, 1.0 - passed / config.window_share)

@@ -45,6 +45,42 @@ class HeatmapBottleneckTest(parameterized.TestCase, tf.test.TestCase):
         landmarks, _ = bottlenecks.HeatmapBottleneck()(scores)
         self.assertAllClose(landmarks, [[[0.5, 0.0]]])
 
+    @parameterized.parameters(
+        (1, [[0, 0]]),
+        (4, [[-3, -3], [-3, 3], [3, -3], [3, 3]]),
+        (5, [[-3, -4], [-3, 0], [-3, 4], [3, -3], [3, 3]]),
+    )
+    def test_grid_by_hand(self, num_points, eighths):
+        places = bottlenecks.grid(num_points)
+        self.assertAllClose(places, np.array(eighths) / 8)
+
+    def test_windows_by_hand(self):
+        bottleneck = bottlenecks.HeatmapBottleneck()
+        scores = np.zeros([1, 3, 3, 1], np.float32)
+        bottleneck.build(scores.shape)
+
+        rows, columns = bottleneck.marginals(scores, windows=0.5)
+
+        # exp(-0.5 / (2 * 0.3 ** 2)) = 0.06218 beside 1 at the home, (0, 0).
+        expected = np.array([0.06218, 1.0, 0.06218]) / 1.12436
+        self.assertAllClose(rows[0, :, 0], expected, atol=1e-5)
+        self.assertAllClose(columns[0, :, 0], expected, atol=1e-5)
+
+    def test_landmarks_start_at_home_in_windows_else_in_the_centre(self):
+        bottleneck = bottlenecks.HeatmapBottleneck()
+        scores = np.zeros([1, 64, 64, 4], np.float32)
+        free, _ = bottleneck(scores)
+        held, _ = bottleneck(scores, windows=4.0)
+        self.assertAllClose(free, np.zeros([1, 4, 2]), atol=1e-6)
+        self.assertAllClose(held[0], bottlenecks.grid(4), atol=1e-3)
+
+    def test_no_windows_is_windows_of_no_precision(self):
+        scores = tf.random.stateless_normal([2, 16, 16, 4], seed=(1, 2))
+        bottleneck = bottlenecks.HeatmapBottleneck()
+        free, _ = bottleneck(scores)
+        wide, _ = bottleneck(scores, windows=tf.constant(0.0))
+        self.assertAllClose(free, wide)
+
     def test_mirrored_scores_mirror_landmarks(self):
         scores = tf.random.stateless_normal([2, 16, 16, 4], seed=(1, 2))
         bottleneck = bottlenecks.HeatmapBottleneck()

@@ -22,6 +22,18 @@ def _network(config: configs.LossConfig):
     return loss_networks.load(config, "none", "none", None, seed=0)
 
 
+class _Recording(tf.keras.layers.Layer):
+    """A bottleneck that notes the windows it is called with."""
+
+    def __init__(self, bottleneck, seen):
+        super().__init__()
+        self._bottleneck, self._seen = bottleneck, seen
+
+    def call(self, scores, windows):
+        self._seen.append(float(windows))
+        return self._bottleneck(scores, windows=windows)
+
+
 class StepsTest(parameterized.TestCase, tf.test.TestCase):
     def setUp(self):
         super().setUp()
@@ -71,6 +83,36 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
             falling.append("adversarial/discriminator")
         for name in falling:
             self.assertLess(last[name], 0.8 * first[name])
+
+    def test_landmarks_are_in_windows_while_the_config_says(self):
+        model_config = configs.ModelConfig(
+            image_size=32, num_filters=4, num_landmarks=4
+        )
+        config = configs.TrainConfig(num_steps=10, window_share=0.1)
+        model = landmark_model.LandmarkModel(model_config)
+        seen = []
+        model.bottleneck = _Recording(model.bottleneck, seen)
+        step = steps.make_train_step(
+            model,
+            optimizers.adam(config),
+            losses.from_config(configs.LossConfig()),
+            config,
+        )
+        mask = tf.ones([2, 32, 32, 1])
+        batch = {"source": _images(1), "target": _images(2), "mask": mask}
+        for _ in range(2):
+            step(batch)
+        self.assertAllClose(seen, [1.0, 0.0])
+
+    @parameterized.parameters((0, 1.0), (2, 0.6), (5, 0.0), (9, 0.0))
+    def test_windows_widen_linearly(self, step, expected):
+        config = configs.TrainConfig(num_steps=10, window_share=0.5)
+        found = steps.windows(tf.constant(step, tf.int64), config)
+        self.assertAllClose(found, expected)
+
+    def test_without_a_share_there_are_no_windows(self):
+        step = tf.constant(0, tf.int64)
+        self.assertEqual(steps.windows(step, configs.TrainConfig()), 0.0)
 
 
 if __name__ == "__main__":
