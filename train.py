@@ -41,7 +41,7 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", "data", "Where data_prep wrote the shards."
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; runs/PRESET if not given."
+    "workdir", None, "The run's folder; if not given runs/PRESET, with _ for /."
 )
 _INIT_FROM = flags.DEFINE_string(
     "init_from", None, "Workdir of a run whose weights this one starts from."
@@ -60,7 +60,7 @@ def main() -> int:
         raise errors.UserError(
             f"no preset {preset!r}; one of {configs.PRESET_NAMES}"
         )
-    workdir = _WORKDIR.value or f"runs/{preset}"
+    workdir = _WORKDIR.value or checkpoints.default_workdir(preset)
     try:
         config = configs.override(configs.PRESETS[preset], _SET.value)
     except ValueError as error:

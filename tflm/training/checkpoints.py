@@ -21,6 +21,7 @@ from tflm import files
 
 _CONFIG, _LOCK, _PREFIX = "config.json", "lock", "step"
 _KEPT = 2  # Checkpoints.
+_ROOT = "runs"
 
 
 def summaries_dir(workdir: str) -> str:
@@ -43,7 +44,12 @@ def keypoint_map_path(workdir: str) -> pathlib.Path:
     return pathlib.Path(workdir) / "keypoints.npz"
 
 
-def newest_workdir(root: str = "runs") -> str:
+def default_workdir(preset: str) -> str:
+    """Where a run of `preset` is, where `newest_workdir` finds it."""
+    return str(pathlib.Path(_ROOT) / preset.replace("/", "_"))
+
+
+def newest_workdir(root: str = _ROOT) -> str:
     """The run under `root` with the newest checkpoint.
 
     Raises:

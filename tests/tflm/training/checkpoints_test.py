@@ -214,6 +214,12 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
         path = checkpoints.keypoint_map_path("runs/faces")
         self.assertEqual(path, pathlib.Path("runs/faces/keypoints.npz"))
 
+    def test_default_workdirs_are_apart_and_where_the_newest_is_sought(self):
+        found = {checkpoints.default_workdir(name) for name in configs.PRESETS}
+        self.assertLen(found, len(configs.PRESETS))
+        parents = {pathlib.Path(workdir).parent for workdir in found}
+        self.assertEqual(parents, {pathlib.Path("runs")})
+
     def test_newest_workdir(self):
         root = self.create_tempdir_path()
         with self.assertRaisesRegex(FileNotFoundError, "no trained run"):
