@@ -190,6 +190,8 @@ class TrainConfig:
             "save_every",
         )
         _not_negative(self, "warmup_steps", "weight_decay", "seed")
+        if self.seed >= 2**31:
+            raise ValueError(f"seed must be less than 2**31, got {self.seed}")
 
 
 # Jakab et al., released code: the target is a mild warp of the still, the

@@ -95,6 +95,7 @@ class ConfigsTest(parameterized.TestCase):
         ),
         ("model.heatmap_sigma=0", "heatmap_sigma must be positive, got 0.0"),
         ("train.clip=both", "clip must be one of global, per_variable, none"),
+        ("train.seed=2147483648", "seed must be less than .*, got 2147483648"),
         ("data.max_gap=0", "max_gap must be at least min_gap"),
     )
     def test_a_bad_override_names_the_setting(self, assignment, message):
