@@ -22,7 +22,9 @@ _WORKDIR = flags.DEFINE_list(
     "workdir", None, "The run's folder, or several; the newest run by default."
 )
 _DATASET = flags.DEFINE_string(
-    "dataset", None, "Instead of --workdir: the run is runs/DATASET."
+    "dataset",
+    None,
+    "Instead of --workdir: the run is runs/DATASET, with _ for /.",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "data", "Where data_prep wrote the shards."
@@ -42,7 +44,7 @@ def main() -> int:
             f" other data use --eval_dataset={_DATASET.value}"
         )
     workdirs = _WORKDIR.value or [
-        f"runs/{_DATASET.value}"
+        checkpoints.default_workdir(_DATASET.value)
         if _DATASET.value
         else checkpoints.newest_workdir()
     ]

@@ -41,7 +41,7 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", "data", "Where data_prep wrote the shards."
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; runs/PRESET if not given."
+    "workdir", None, "The run's folder; if not given runs/PRESET, with _ for /."
 )
 _INIT_FROM = flags.DEFINE_string(
     "init_from", None, "Workdir of a run whose weights this one starts from."
@@ -60,7 +60,7 @@ def main() -> int:
         raise errors.UserError(
             f"no preset {preset!r}; one of {configs.PRESET_NAMES}"
         )
-    workdir = _WORKDIR.value or f"runs/{preset}"
+    workdir = _WORKDIR.value or checkpoints.default_workdir(preset)
     try:
         config = configs.override(configs.PRESETS[preset], _SET.value)
     except ValueError as error:
@@ -113,14 +113,32 @@ def _with_loss(
             f"loss.network_hash={wanted}, but {network.origin} has the hash"
             f" {network.hash}"
         )
-    logging.getLogger("tflm").info(
-        "loss network: %s %s (%s)", network.name, network.hash, network.origin
-    )
     loss_config = dataclasses.replace(
         config.loss, network=network.name, network_hash=network.hash
     )
+    if checkpoints.newest(workdir):
+        _check_weights(workdir, loss_config, network)
+    logging.getLogger("tflm").info(
+        "loss network: %s %s (%s)", network.name, network.hash, network.origin
+    )
     config = dataclasses.replace(config, loss=loss_config)
     return config, losses.from_config(loss_config, network)
+
+
+def _check_weights(
+    workdir: str, now: configs.LossConfig, network: loss_networks.LossNetwork
+) -> None:
+    """Tells a file that was replaced from settings that were changed."""
+    before = checkpoints.load_config(workdir).loss
+    changed = dict(vars(now).items() - vars(before).items())
+    # The hash of a random network follows from settings.
+    if list(changed) == ["network_hash"] and now.network != "random":
+        raise errors.UserError(
+            f"{workdir} was trained with weights of {now.network} of hash"
+            f" {before.network_hash}, but {network.origin} has the hash"
+            f" {network.hash}; name the old file with --loss_weights, or choose"
+            " another --workdir"
+        )
 
 
 def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:

@@ -224,15 +224,16 @@ def table(ablation: Ablation, rows: list[dict]) -> str:
     settings = "".join(f" --set={item}" for item in ablation.assignments)
     if ablation.loss_weights:
         settings += f" --loss_weights={ablation.loss_weights}"
-    seed = ablation.config(()).train.seed
+    train = ablation.config(()).train
+    ends = "; the learning rate's schedule ends with them"
     num_cores = len(os.sched_getaffinity(0))
     return "\n".join(
         [
             f"`--preset={ablation.preset} --minutes={ablation.minutes:g}"
-            f"{settings}`, {rows[0]['dataset']}, seed {seed},"
+            f"{settings}`, {rows[0]['dataset']}, seed {train.seed},"
             f" {num_cores} CPU cores ({platform.machine()}).",
             f"{ablation.minutes:g} minutes of training each, from the first"
-            " step to the last; the learning rate's schedule ends with them.",
+            f" step to the last{ends if train.schedule == 'cosine' else ''}.",
             "",
             *lines,
             "",

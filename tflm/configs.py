@@ -195,6 +195,8 @@ class TrainConfig:
             raise ValueError(
                 f"window_share must be in [0, 1], got {self.window_share}"
             )
+        if self.seed >= 2**31:
+            raise ValueError(f"seed must be less than 2**31, got {self.seed}")
 
 
 # Jakab et al., released code: the target is a mild warp of the still, the

@@ -154,6 +154,19 @@ class AblationTest(absltest.TestCase):
         )
         self.assertRegex(text, r"\| fully_connected_10 \| 7.50 .*\| - +\|")
 
+    def test_only_a_cosine_is_said_to_end_with_the_minutes(self):
+        rows = ablation.run(self.ablation, ["l1"])
+        for schedule, ending in (
+            ("cosine", "last; the learning rate's schedule ends with them."),
+            ("staircase", "last."),
+        ):
+            settings = (f"train.schedule={schedule}",)
+            changed = dataclasses.replace(self.ablation, assignments=settings)
+            lines = ablation.table(changed, rows).splitlines()
+            self.assertEndsWith(
+                lines[1], f"from the first step to the {ending}"
+            )
+
     def test_finished_variants_are_not_trained_again(self):
         first = ablation.run(self.ablation, ["l1"])
         self.calls()

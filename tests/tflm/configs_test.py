@@ -5,6 +5,34 @@ from absl.testing import parameterized
 
 from tflm import configs
 
+PAPER = (
+    "model.marginal=sum",
+    "model.gaussian=paper",
+    "model.initializer=normal",
+    "loss.name=perceptual",
+    "train.learning_rate=1e-2",
+    "train.schedule=plateau",
+    "train.decay_factor=0.1",
+    "train.weight_decay=5e-4",
+    "train.clip=global",
+    "train.clip_norm=1",
+)
+RELEASED = (
+    "model.marginal=mean",
+    "model.gaussian=released",
+    "model.initializer=truncated_normal",
+    "loss.name=perceptual",
+    "loss.scales=released",
+    "train.learning_rate=1e-3",
+    "train.schedule=staircase",
+    "train.decay_factor=0.95",
+    "train.decay_steps=100_000",
+    "train.weight_decay=1e-5",
+    "train.weight_decay_kind=l2",
+    "train.clip=per_variable",
+    "train.clip_norm=1",
+)
+
 
 class ConfigsTest(parameterized.TestCase):
     @parameterized.parameters(*configs.PRESETS)
@@ -30,6 +58,12 @@ class ConfigsTest(parameterized.TestCase):
             self.assertEqual(model, presets[0].model)
             self.assertEqual(preset.loss, presets[0].loss)
             self.assertEqual(preset.train, presets[0].train)
+
+    @parameterized.parameters(("paper", PAPER), ("released", RELEASED))
+    def test_a_recipe_has_the_values_of_its_source(self, recipe, values):
+        preset = configs.PRESETS[f"celeba_{recipe}"]
+        stated = configs.override(preset, values)
+        self.assertEmpty(configs.differences(preset, stated))
 
     def test_override_replaces_one_field(self):
         old = configs.PRESETS["celeba"]
@@ -62,6 +96,7 @@ class ConfigsTest(parameterized.TestCase):
         ("model.heatmap_sigma=0", "heatmap_sigma must be positive, got 0.0"),
         ("train.window_share=2", r"window_share must be in \[0, 1\], got 2.0"),
         ("train.clip=both", "clip must be one of global, per_variable, none"),
+        ("train.seed=2147483648", "seed must be less than .*, got 2147483648"),
         ("data.max_gap=0", "max_gap must be at least min_gap"),
     )
     def test_a_bad_override_names_the_setting(self, assignment, message):

@@ -28,6 +28,10 @@ class PretrainColorizationTest(absltest.TestCase):
             ),
             (["--dataset=celeba"], "no shards of celeba in data; build them"),
             (["--num_filters=0"], "--num_filters must be positive, got 0"),
+            (
+                [f"--seed={2**31}"],
+                "--seed must be less than .*, got 2147483648",
+            ),
         )
         running = [(self._start(*flags), message) for flags, message in cases]
         for process, message in running:

@@ -30,7 +30,6 @@ class Scores:
     hue_marginal: float  # Of the bins' frequencies in the training images.
     chroma: float
     chroma_marginal: float
-    mean_chroma: float  # 0: there was no colour to learn from.
 
     def line(self) -> str:
         """One line for people."""
@@ -124,7 +123,6 @@ def score(
         hue_marginal=hue_marginal,
         chroma=chroma,
         chroma_marginal=chroma_marginal,
-        mean_chroma=float(mean_chroma),
     )
 
 

@@ -13,6 +13,7 @@ import logging
 import pathlib
 import time
 
+import numpy as np
 import tensorflow as tf
 
 from tflm import configs
@@ -100,6 +101,7 @@ def train(
         FloatingPointError: if the loss or the gradients are not finite.
     """
     shards.num_clips("train")
+    _refuse_grey(config, shards)
     workdir = str(folder / "training")
     with checkpoints.claimed(workdir, config):
         tf.keras.utils.set_random_seed(config.train.seed)
@@ -192,17 +194,21 @@ def _run(config, shards, workdir, model, optimizer, step: int) -> int:
     return step
 
 
-def _finish(config, shards, folder, model) -> results.Scores:
+def _refuse_grey(config, shards) -> None:
     role = results.held_out_role(shards)
-    images = results.images_of(config, shards, role)
-    train_images = results.images_of(config, shards, "train")
-    scores = results.score(model, images, train_images, role)
-    if not scores.mean_chroma:
+    if not np.ptp(results.images_of(config, shards, role), axis=-1).any():
         raise errors.UserError(
             f"the {role} images of {config.data.dataset} are grey: there is no"
             " colour to learn from; take another loss network or --set"
             " loss.name=l2"
         )
+
+
+def _finish(config, shards, folder, model) -> results.Scores:
+    role = results.held_out_role(shards)
+    images = results.images_of(config, shards, role)
+    train_images = results.images_of(config, shards, "train")
+    scores = results.score(model, images, train_images, role)
     outputs.write_weights(folder / WEIGHTS, network.folded(model))
     shown = results.spread(images)
     outputs.write_picture(

@@ -10,6 +10,7 @@ keypoints.npz       Named keypoints from landmarks; written by evaluate.py.
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import fcntl
 import pathlib
 
@@ -21,6 +22,7 @@ from tflm import files
 
 _CONFIG, _LOCK, _PREFIX = "config.json", "lock", "step"
 _KEPT = 2  # Checkpoints.
+_ROOT = "runs"
 
 
 def summaries_dir(workdir: str) -> str:
@@ -43,7 +45,12 @@ def keypoint_map_path(workdir: str) -> pathlib.Path:
     return pathlib.Path(workdir) / "keypoints.npz"
 
 
-def newest_workdir(root: str = "runs") -> str:
+def default_workdir(preset: str) -> str:
+    """Where a run of `preset` is, where `newest_workdir` finds it."""
+    return str(pathlib.Path(_ROOT) / preset.replace("/", "_"))
+
+
+def newest_workdir(root: str = _ROOT) -> str:
     """The run under `root` with the newest checkpoint.
 
     Raises:
@@ -63,9 +70,13 @@ def newest_workdir(root: str = "runs") -> str:
 def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
     """Makes `workdir` this process's and this config's own.
 
+    A run goes on with its own settings. Only what is no part of what the
+    weights are may change: how often is logged, pictured and saved; and there
+    may be more steps, unless their number shapes the learning rate (cosine).
+
     Raises:
         errors.UserError: if another process trains in it, or it was made with
-            another config.
+            other settings than that.
     """
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,16 +90,30 @@ def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
             ) from None
         # Without a checkpoint there is no run yet that a config could spoil.
         if _checkpoints(workdir):
-            if changed := configs.differences(load_config(workdir), config):
+            old = _with_free_settings(load_config(workdir), config)
+            if changed := configs.differences(old, config):
                 raise errors.UserError(
                     f"{workdir} was made with other settings:"
                     f" {'; '.join(changed)}; choose another --workdir, or"
                     f" remove {workdir}"
                 )
-        else:
-            with files.replacing(folder / _CONFIG) as partial:
-                partial.write_text(configs.to_json(config))
+        with files.replacing(folder / _CONFIG) as partial:
+            partial.write_text(configs.to_json(config))
         yield
+
+
+def _with_free_settings(
+    old: configs.Config, new: configs.Config
+) -> configs.Config:
+    """`old` with those settings of `new` that a run may go on with."""
+    free = ["log_every", "image_every", "save_every"]
+    is_longer = new.train.num_steps > old.train.num_steps
+    if is_longer and new.train.schedule != "cosine":
+        free.append("num_steps")
+    values = {name: getattr(new.train, name) for name in free}
+    return dataclasses.replace(
+        old, train=dataclasses.replace(old.train, **values)
+    )
 
 
 def load_config(workdir: str) -> configs.Config:

@@ -195,7 +195,7 @@ class TrainTest(tf.test.TestCase):
             ),
         ):
             self._train()
-        self.assertFalse(self.path.exists())
+        self.assertFalse(self.path.parent.exists())  # Nothing was trained.
 
 
 if __name__ == "__main__":

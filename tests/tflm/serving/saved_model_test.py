@@ -10,11 +10,17 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.tflm.serving import lively_model
+from tflm import configs
 from tflm import errors
+from tflm import losses
 from tflm.evaluation import keypoint_maps
+from tflm.losses import loss_networks
+from tflm.models import landmark_model
 from tflm.serving import detector
 from tflm.serving import saved_model
 from tflm.serving import warm_up
+from tflm.training import checkpoints
+from tflm.training import optimizers
 
 # Runs where tflm cannot be imported.
 _CLIENT = """
@@ -268,17 +274,33 @@ class SavedModelTest(parameterized.TestCase, tf.test.TestCase):
                 if output.dtype == object:
                     self.assertNotIn(b"not", output[0])
 
-    def test_it_holds_the_variables_of_the_model_and_no_others(self):
+    @parameterized.parameters("l2", "perceptual", "adversarial_l2")
+    def test_of_a_run_it_holds_the_variables_of_the_model_alone(self, name):
+        config = configs.LossConfig(name, "random", network_filters=2)
+        network = loss_networks.load(config, "puppets", "", None, seed=0)
+        loss = losses.from_config(config, network)
+        optimizer = optimizers.adam(lively_model.CONFIG.train)
+        optimizer.build(self.model.trainable_variables)
+        run = pathlib.Path(self.get_temp_dir()) / name
+        checkpoints.save(str(run), self.model, optimizer, loss)
+        model = landmark_model.LandmarkModel(lively_model.CONFIG.model)
+
+        checkpoints.restore_model(str(run), model)
+        saved_model.write(run / "1", model, lively_model.CONFIG)
+
         saved = [
             tuple(shape)
-            for name, shape in tf.train.list_variables(
-                str(self.folder / "variables" / "variables")
+            for key, shape in tf.train.list_variables(
+                str(run / "1" / "variables" / "variables")
             )
-            if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
+            if key != "_CHECKPOINTABLE_OBJECT_GRAPH"
         ]
-
         expected = [tuple(v.shape) for v in self.model.variables]
         self.assertCountEqual(saved, expected)
+        images = lively_model.images(2, 40, 50)
+        landmarks = saved_model.load(run / "1")(images)["landmarks"]
+        expected = self._keras(images)["landmarks"]
+        self.assertAllClose(landmarks, expected, atol=1e-5)
 
     def test_it_needs_no_op_that_tensorflow_serving_lacks(self):
         proto = saved_model_pb2.SavedModel.FromString(

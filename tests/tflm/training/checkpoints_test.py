@@ -177,18 +177,44 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
                 pass
         self.assertEqual(checkpoints.load_config(self.workdir), changed)
 
-    def test_other_settings_are_refused_and_named(self):
-        with checkpoints.claimed(self.workdir, TINY):
+    @parameterized.parameters(
+        (
+            "cosine",
+            "train.learning_rate=0.5",
+            "learning_rate is 0.003, now 0.5",
+        ),
+        ("cosine", "train.num_steps=9", "train.num_steps is 8, now 9"),
+        ("constant", "train.num_steps=7", "train.num_steps is 8, now 7"),
+    )
+    def test_other_settings_are_refused_and_named(
+        self, schedule, other, message
+    ):
+        config = configs.override(TINY, [f"train.schedule={schedule}"])
+        with checkpoints.claimed(self.workdir, config):
             checkpoints.save(self.workdir, *_state())
-        changed = configs.override(TINY, ["train.learning_rate=0.5"])
+        # What may change does not let the rest through.
+        changed = configs.override(config, [other, "train.log_every=7"])
         with (
-            self.assertRaisesRegex(
-                errors.UserError, "train.learning_rate is .*, now 0.5"
-            ),
+            self.assertRaisesRegex(errors.UserError, f"settings: .*{message};"),
             checkpoints.claimed(self.workdir, changed),
         ):
             pass
-        self.assertEqual(checkpoints.load_config(self.workdir), TINY)
+        self.assertEqual(checkpoints.load_config(self.workdir), config)
+
+    @parameterized.parameters(
+        ("cosine", "log_every"),
+        ("cosine", "image_every"),
+        ("cosine", "save_every"),
+        ("constant", "num_steps"),
+    )
+    def test_what_is_no_part_of_the_weights_may_change(self, schedule, field):
+        config = configs.override(TINY, [f"train.schedule={schedule}"])
+        with checkpoints.claimed(self.workdir, config):
+            checkpoints.save(self.workdir, *_state())
+        changed = configs.override(config, [f"train.{field}=5000"])
+        with checkpoints.claimed(self.workdir, changed):
+            pass
+        self.assertEqual(checkpoints.load_config(self.workdir), changed)
 
     def test_two_runs_in_one_workdir_are_refused(self):
         with (
@@ -213,6 +239,12 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
     def test_the_map_to_keypoints_is_in_the_workdir(self):
         path = checkpoints.keypoint_map_path("runs/faces")
         self.assertEqual(path, pathlib.Path("runs/faces/keypoints.npz"))
+
+    def test_default_workdirs_are_apart_and_where_the_newest_is_sought(self):
+        found = {checkpoints.default_workdir(name) for name in configs.PRESETS}
+        self.assertLen(found, len(configs.PRESETS))
+        parents = {pathlib.Path(workdir).parent for workdir in found}
+        self.assertEqual(parents, {pathlib.Path("runs")})
 
     def test_newest_workdir(self):
         root = self.create_tempdir_path()
