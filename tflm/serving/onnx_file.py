@@ -69,6 +69,7 @@ def write(
     # It gives the number of images another name at each place.
     for value in (*converted.graph.input, *converted.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
+    _pass_on_where_no_axis_is_added(converted.graph)
     notes = view_files.notes(config, keypoint_map, batch_size=None)
     onnx.helper.set_model_props(converted, notes)
     onnx.save(converted, os.fspath(file))
@@ -111,6 +112,22 @@ def _convert_padding(graph, node, name: str, args: list) -> None:
             attributes,
             outputs=node.output if is_last else None,
         ).output
+
+
+def _pass_on_where_no_axis_is_added(graph) -> None:
+    """Replaces each Unsqueeze of no axes, which tf2onnx makes of an einsum.
+
+    It passes its input on, but OpenVINO adds an axis there.
+    """
+    empty = {each.name for each in graph.initializer if 0 in each.dims}
+    for node in graph.node:
+        if node.op_type == "Unsqueeze" and node.input[1] in empty:
+            node.op_type = "Identity"
+            del node.input[1]
+    used = {name for node in graph.node for name in node.input}
+    for each in list(graph.initializer):
+        if each.name not in used:
+            graph.initializer.remove(each)
 
 
 def load(
