@@ -1,4 +1,4 @@
-"""Exports a run: a SavedModel for TF Serving, and TFLite detectors.
+"""Exports a run: a SavedModel for TF Serving, TFLite and ONNX detectors.
 
     python export.py --quantize=float32,int8 --web
 
@@ -36,6 +36,12 @@ _QUANTIZE = flags.DEFINE_list(
     "quantize",
     ["float32"],
     "Kinds of .tflite files to write, of float32, float16, dynamic and int8.",
+)
+_ONNX = flags.DEFINE_boolean(
+    "onnx",
+    False,
+    "Also writes detector.onnx; takes the packages onnx, onnxruntime and"
+    " tf2onnx.",
 )
 _KEEP_VERSIONS = flags.DEFINE_integer(
     "keep_versions", 2, "Versions of the SavedModel that stay in the folder."
@@ -94,6 +100,7 @@ def main() -> int:
             keypoint_map=keypoint_map,
             kinds=_QUANTIZE.value,
             calibration_images=calibration_images,
+            onnx=_ONNX.value,
             keep_versions=_KEEP_VERSIONS.value,
         )
     except KeyboardInterrupt as stop:

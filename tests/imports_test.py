@@ -35,10 +35,16 @@ SCRIPTS = ("client/__main__", "pretrain_colorization", "ablation", "predict")
 READERS = {"data_prep.clips", "data_prep.pictures", "data_prep.videos"}
 
 
-def _imported(path: pathlib.Path) -> set[str]:
-    """Full names of the modules (or their members) that a file imports."""
+def _imported(path: pathlib.Path, at_start: bool = False) -> set[str]:
+    """Full names of the modules (or their members) that a file imports.
+
+    Args:
+        path: of the file.
+        at_start: whether only those that are imported with it are meant.
+    """
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -104,6 +110,20 @@ class ImportsTest(absltest.TestCase):
                 and path.name != "make_dummy_data.py"
             ]
             self.assertCountEqual(users, expected)
+
+    def test_what_needs_onnx_imports_it_when_it_is_asked_for(self):
+        for package in ("onnx", "onnxruntime", "tf2onnx"):
+            users = [
+                path.relative_to(ROOT).as_posix()
+                for path in (ROOT / "tflm").rglob("*.py")
+                if package in _packages(path)
+            ]
+            self.assertEqual(users, ["tflm/serving/onnx_file.py"])
+        at_start = _imported(ROOT / users[0], at_start=True)
+        self.assertIn("numpy", at_start)
+        self.assertNoCommonElements(
+            at_start, {"onnx", "onnxruntime", "tf2onnx"}
+        )
 
     def test_flags_are_defined_by_scripts_alone(self):
         users = {

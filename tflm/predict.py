@@ -25,8 +25,8 @@ from tflm.training import checkpoints
 _MODEL = flags.DEFINE_string(
     "model",
     None,
-    "A run's folder, or a SavedModel or .tflite file of export.py; the newest"
-    " run if not given.",
+    "A run's folder, or a SavedModel, .tflite or .onnx file of export.py; the"
+    " newest run if not given.",
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", "predictions", "Folder to write."
@@ -92,8 +92,8 @@ def _newest_run() -> str:
         return checkpoints.newest_workdir()
     except FileNotFoundError as error:
         raise errors.UserError(
-            "no trained run under runs; name a run's folder, a SavedModel or a"
-            " .tflite file with --model"
+            "no trained run under runs; name a run's folder, a SavedModel, a"
+            " .tflite or an .onnx file with --model"
         ) from error
 
 

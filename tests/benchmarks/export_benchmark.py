@@ -44,12 +44,13 @@ from tflm.models import landmark_model
 from tflm.serving import agreement
 from tflm.serving import bundle
 from tflm.serving import detector
+from tflm.serving import onnx_file
 from tflm.serving import quantization
 from tflm.serving import tflite
 from tflm.training import checkpoints
 from tflm.training import optimizers
 
-_FORMS = ("saved_model", *quantization.KINDS)
+_FORMS = ("saved_model", *quantization.KINDS, "onnx")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.")
 _PRESET = flags.DEFINE_enum(
@@ -76,7 +77,8 @@ _BATCH_SIZE = 32
 _FOOTNOTE = f"""
 px: distance of landmarks from those of Keras, in pixels of a view of 128 x 128;
 of a SavedModel from all its signatures. Its MB hold the generator as well. A
-.tflite file takes one image at a time, so its batch is {_BATCH_SIZE} calls.
+.tflite file takes one image at a time, so its batch is {_BATCH_SIZE} calls;
+an .onnx file takes all at once.
 OpenVINO is told to compute in float32, and how to resize for a SavedModel."""
 _ROOT = pathlib.Path(__file__).parents[2]
 _WARM_UP_CALLS = 5
@@ -188,7 +190,8 @@ def _rows(run: _Run, workdir: str, scratch: pathlib.Path) -> Iterator[_Row]:
     """All but that of Keras."""
     forms = _FORMS_FLAG.value
     kinds = [kind for kind in quantization.KINDS if kind in forms]
-    if problem := _export(workdir, scratch / "export", kinds):
+    onnx = ["--onnx"] if "onnx" in forms else []
+    if problem := _export(workdir, scratch / "export", kinds, *onnx):
         raise errors.UserError(problem)
     if "saved_model" in forms:
         (folder,) = (scratch / "export" / "saved_model").iterdir()
@@ -202,9 +205,15 @@ def _rows(run: _Run, workdir: str, scratch: pathlib.Path) -> Iterator[_Row]:
             interpreters.openvino,
         ):
             yield _row_of_file(kind, file, load, expected)
+    if onnx:
+        file = scratch / "export" / onnx_file.NAME
+        for load in (interpreters.onnxruntime, interpreters.openvino):
+            yield _row_of_file("float32", file, load, expected)
 
 
-def _export(workdir: str, folder: pathlib.Path, kinds: Sequence[str]) -> str:
+def _export(
+    workdir: str, folder: pathlib.Path, kinds: Sequence[str], *more: str
+) -> str:
     """Runs export.py; answers what it complains of, "" if of nothing."""
     made = subprocess.run(
         [
@@ -214,6 +223,7 @@ def _export(workdir: str, folder: pathlib.Path, kinds: Sequence[str]) -> str:
             f"--data_dir={_DATA_DIR.value}",
             f"--output_dir={folder}",
             f"--quantize={','.join(kinds) or 'float32'}",
+            *more,
         ],
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdout=subprocess.DEVNULL,
@@ -351,11 +361,11 @@ def _row_of_file(
     load: Callable[[pathlib.Path, int], interpreters.Run],
     expected: Sequence[tuple[np.ndarray, dict[str, np.ndarray]]],
 ) -> _Row:
-    """A .tflite file.
+    """A detector of square views.
 
     Args:
         kind: of its numbers.
-        file: takes one square view at a time.
+        file: it; one that is .tflite takes one view at a time.
         load: of `interpreters`.
         expected: views, float32 `[1, S, S, 3]`, and what Keras finds in each.
     """
@@ -367,6 +377,9 @@ def _row_of_file(
             (loaded(images), outputs) for images, outputs in expected
         )
         one, _ = expected[0]
+        many = [one] * _BATCH_SIZE
+        if file.suffix == ".onnx":
+            many = [np.concatenate(many)]
         return _Row(
             form,
             _label(load),
@@ -374,9 +387,7 @@ def _row_of_file(
             found=found,
             num_bytes=file.stat().st_size,
             latency_ms=_median_ms(lambda: loaded(one)),
-            batch_ms=_median_ms(
-                lambda: [loaded(one) for _ in range(_BATCH_SIZE)]
-            ),
+            batch_ms=_median_ms(lambda: [loaded(each) for each in many]),
         )
 
     return _guarded(form, _label(load), measured)

@@ -1,4 +1,4 @@
-"""Runtimes of .tflite files, and OpenVINO, behind one function.
+"""Runtimes of .tflite and .onnx files, and OpenVINO, behind one function.
 
 Each is imported when it is asked for, as each may be missing.
 """
@@ -35,7 +35,7 @@ def _signature(interpreter_class, file, num_threads: int) -> Run:
 
 
 def openvino(path: str | os.PathLike, num_threads: int) -> Run:
-    """Of a .tflite file, or of a SavedModel its serving_default.
+    """Of a .tflite or .onnx file, or of a SavedModel its serving_default.
 
     It cannot be told to take another signature. What it lacks of a SavedModel
     is the op of antialiased resizing, which is given to it here.
@@ -70,6 +70,22 @@ def openvino(path: str | os.PathLike, num_threads: int) -> Run:
         }
 
     return run
+
+
+def onnxruntime(file: str | os.PathLike, num_threads: int) -> Run:
+    """The reference runtime of ONNX."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    session = ort.InferenceSession(
+        os.fspath(file), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(
+        zip(names, session.run(names, {"images": images}))
+    )
 
 
 def _resized(node) -> list:

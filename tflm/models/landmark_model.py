@@ -170,9 +170,9 @@ def confidence(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
     def concentration(distribution):
         count = tf.cast(tf.shape(distribution)[1], distribution.dtype)
-        entropy = -tf.reduce_sum(
-            tf.math.xlogy(distribution, distribution), axis=1
-        )
+        # Not tf.math.xlogy, which ONNX has no op for.
+        logs = tf.math.log(tf.where(distribution > 0, distribution, 1.0))
+        entropy = -tf.reduce_sum(distribution * logs, axis=1)
         return 1.0 - entropy / tf.math.log(count)
 
     return (concentration(rows) + concentration(columns)) / 2.0

@@ -3,6 +3,7 @@
 saved_model/N/            For TF Serving, which polls saved_model/.
 detector.tflite           In float32.
 detector_KIND.tflite      In other kinds of numbers; see `quantization`.
+detector.onnx             In float32, if it is asked for.
 export.json               What is here and how well it agrees with Keras.
 """
 
@@ -25,6 +26,7 @@ from tflm.evaluation import scores
 from tflm.models import landmark_model
 from tflm.serving import agreement
 from tflm.serving import detector
+from tflm.serving import onnx_file
 from tflm.serving import publishing
 from tflm.serving import quantization
 from tflm.serving import saved_model
@@ -91,6 +93,7 @@ def export(
     keypoint_map: keypoint_maps.KeypointMap | None = None,
     kinds: Sequence[str] = ("float32",),
     calibration_images: Iterable[np.ndarray] = (),
+    onnx: bool = False,
     keep_versions: int = 2,
 ) -> list[Exported]:
     """Exports `model`, if all that is exported answers as it does.
@@ -104,6 +107,7 @@ def export(
         keypoint_map: fitted to its landmarks, if there is one.
         kinds: of .tflite files, of `quantization.KINDS`.
         calibration_images: as `images`, for the kind int8.
+        onnx: whether to write an ONNX file as well.
         keep_versions: versions of the SavedModel that stay, at least 1.
 
     Returns:
@@ -112,7 +116,8 @@ def export(
     Raises:
         errors.UserError: if the model has no landmarks, an exported model
             differs from Keras by more than `agreement.TOLERANCES`, a kind is
-            unknown, or `output_dir` cannot be written.
+            unknown, a package for ONNX is missing, or `output_dir` cannot be
+            written.
     """
     if config.model.bottleneck == "fully_connected":
         raise errors.UserError(
@@ -129,12 +134,15 @@ def export(
         raise errors.UserError(
             f"--keep_versions must be at least 1, got {keep_versions}"
         )
+    if onnx:
+        onnx_file.check_packages()
     name = f"{publishing.VERSIONS}/{publishing.next_version(output_dir)}"
+    file_names = [tflite.file_name(kind) for kind in quantization.KINDS]
     with publishing.staged(
         output_dir,
         keep_versions,
         mark=saved_model.VIEW,
-        superseded=[tflite.file_name(kind) for kind in quantization.KINDS],
+        superseded=[*file_names, onnx_file.NAME],
     ) as folder:
         try:
             saved_model.write(folder / name, model, config, keypoint_map)
@@ -153,7 +161,17 @@ def export(
             tflite.write(
                 file, model, config, kind, keypoint_map, calibration_views
             )
-            exports.append(_checked_tflite(file, kind, model, config, images))
+            run = tflite.load(file)
+            exports.append(
+                _checked_file(file, kind, run, model, config, images)
+            )
+        if onnx:
+            file = folder / onnx_file.NAME
+            onnx_file.write(file, model, config, keypoint_map)
+            run = onnx_file.load(file)
+            exports.append(
+                _checked_file(file, "float32", run, model, config, images)
+            )
         files.write_json(
             folder / _REPORT, _report(exports, config, len(images))
         )
@@ -208,15 +226,15 @@ def _checked_saved_model(
     )
 
 
-def _checked_tflite(
+def _checked_file(
     file: pathlib.Path,
     kind: str,
+    run: agreement.Run,
     model: landmark_model.LandmarkModel,
     config: configs.Config,
     images: Sequence[np.ndarray],
 ) -> Exported:
     """Runs a file, and Keras, on the views of all images."""
-    run = tflite.load(file)
 
     def pair(view: np.ndarray) -> _Pair:
         return run(view), _numpy(detector.detect_in_view(view, model))

@@ -1,4 +1,4 @@
-"""One function of images from a run, a SavedModel or a TFLite file.
+"""One function of images from a run, a SavedModel, a TFLite or an ONNX file.
 
     detector = tflm.serving.load_detector("runs/celeba")
     found = detector(images)
@@ -22,6 +22,7 @@ from tflm import errors
 from tflm.data import views
 from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
+from tflm.serving import onnx_file
 from tflm.serving import saved_model
 from tflm.serving import tflite
 from tflm.training import checkpoints
@@ -29,6 +30,9 @@ from tflm.training import checkpoints
 # From views, float32 [N, S, S, 3] in [0, 1], to `landmarks`, [N, K, 2], (y, x),
 # normalised in the view, and `confidence`, [N, K].
 Find = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+# Modules that load files of square views, by the ends of their names.
+_FILES = {".tflite": tflite, ".onnx": onnx_file}
 
 
 class Detector:
@@ -181,8 +185,8 @@ def load_detector(path: str | os.PathLike, batch_size: int = 32) -> Detector:
     Args:
         path: a run's folder, whose newest checkpoint is taken; or a SavedModel
             of export.py, the folder of its versions (the newest is taken) or
-            the folder that export.py wrote; or its .tflite file, which
-            computes one image at a time.
+            the folder that export.py wrote; or its .onnx file, or a .tflite
+            file, which computes one image at a time.
         batch_size: images that go through the model at once.
 
     Returns:
@@ -193,8 +197,8 @@ def load_detector(path: str | os.PathLike, batch_size: int = 32) -> Detector:
         errors.UserError: if there is no usable detector at `path`.
     """
     path = pathlib.Path(path)
-    if path.is_file() and path.suffix == ".tflite":
-        return Detector(*_of_tflite(path), batch_size=batch_size)
+    if path.is_file() and path.suffix in _FILES:
+        return Detector(*_of_file(path), batch_size=batch_size)
     if path.is_dir():
         if (config := _config_of_run(path)) is not None:
             return _of_run(path, config, batch_size)
@@ -202,8 +206,8 @@ def load_detector(path: str | os.PathLike, batch_size: int = 32) -> Detector:
             return Detector(*_of_saved_model(folder), batch_size=batch_size)
     problem = "is no model" if path.exists() else "does not exist"
     raise errors.UserError(
-        f"{path} {problem}; give the folder of a run, or a SavedModel or"
-        " .tflite file of export.py"
+        f"{path} {problem}; give the folder of a run, or a SavedModel, .tflite"
+        " or .onnx file of export.py"
     )
 
 
@@ -273,22 +277,21 @@ def _of_saved_model(folder: pathlib.Path) -> tuple[Find, configs.Config]:
     return find, config
 
 
-def _of_tflite(path: pathlib.Path) -> tuple[Find, configs.Config]:
+def _of_file(path: pathlib.Path) -> tuple[Find, configs.Config]:
+    form = _FILES[path.suffix]
     try:
-        run = tflite.load(path)
+        run = form.load(path)
+    except errors.UserError:  # Of a missing package.
+        raise
     except ValueError as error:
         raise errors.UserError(
             f"{path} is damaged or of another kind of model; export the run"
             " again with python export.py"
         ) from error
-    config = tflite.read_view(path)
+    config = form.read_view(path)
 
     def find(images: np.ndarray) -> dict[str, np.ndarray]:
-        answers = [run(image[None]) for image in images]
-        found = {
-            name: np.concatenate([answer[name] for answer in answers])
-            for name in ("landmarks", "confidence")
-        }
+        found = run(images)
         points = coords.from_xy_fractions(found["landmarks"])
         return {"landmarks": points, "confidence": found["confidence"]}
 

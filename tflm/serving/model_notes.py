@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself, as JSON for whoever uses it.
+"""What a .tflite or .onnx file says of itself, as JSON for whoever uses it.
 
 input     Of `images`: shape, type, range and order of channels.
 outputs   Names, with what they hold.
@@ -14,27 +14,36 @@ from tflm.evaluation import keypoint_maps
 
 def to_json(
     config: configs.Config,
-    keypoint_map: keypoint_maps.KeypointMap | None = None,
+    keypoint_map: keypoint_maps.KeypointMap | None,
+    batch_size: int | None,
 ) -> str:
-    """Describes the detector of an experiment; see the module."""
+    """Describes the detector of an experiment; see the module.
+
+    Args:
+        config: the experiment.
+        keypoint_map: fitted to its landmarks, if there is one.
+        batch_size: of views at once; None: any, and is written as "N".
+    """
+    batch = "N" if batch_size is None else batch_size
     size = config.model.image_size
     count = config.model.num_landmarks
     outputs = {
-        "landmarks": f"[1, {count}, 2], (x, y), 0 to 1 of the view",
-        "confidence": f"[1, {count}], 0 to 1",
+        "landmarks": f"[{batch}, {count}, 2], (x, y), 0 to 1 of the view",
+        "confidence": f"[{batch}, {count}], 0 to 1",
     }
     names = []
     if keypoint_map is not None:
         names = list(keypoint_map.names)
         outputs["keypoints"] = (
-            f"[1, {len(names)}, 2], (x, y), of the view, also beyond 0 and 1"
+            f"[{batch}, {len(names)}, 2], (x, y), of the view, also beyond 0"
+            " and 1"
         )
-        outputs["keypoint_confidence"] = f"[1, {len(names)}], 0 to 1"
+        outputs["keypoint_confidence"] = f"[{batch}, {len(names)}], 0 to 1"
     return json.dumps(
         {
             "input": {
                 "name": "images",
-                "shape": [1, size, size, 3],
+                "shape": [batch, size, size, 3],
                 "type": "float32",
                 "range": [0.0, 1.0],
                 "channels": "RGB",

@@ -14,16 +14,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from tflm import configs
-from tflm import errors
 from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
-from tflm.serving import detector
-from tflm.serving import model_notes
 from tflm.serving import quantization
-from tflm.serving import view_notes
-
-# Names of the file's metadata entries.
-_VIEW, _MODEL = "tflm_view", "tflm_model"
+from tflm.serving import view_files
 
 
 def file_name(kind: str) -> str:
@@ -44,8 +38,7 @@ def write(
 
     The one signature, `serving_default`, takes `images`, float32
     `[1, S, S, 3]` in [0, 1], a square view; see `detector.detect_in_view`. The
-    metadata entry `tflm_view` says how to make it from an image, `tflm_model`
-    what goes in and comes out: see `view_notes` and `model_notes`.
+    notes of `view_files` are metadata entries.
 
     Args:
         file: to be written.
@@ -55,26 +48,18 @@ def write(
         keypoint_map: fitted to its landmarks, if there is one.
         calibration_views: see `quantization.convert`.
     """
-    size = model.config.image_size
     module = tf.Module()
     module.weights = model.detector.variables
-    function = tf.function(
-        lambda images: detector.detect_in_view(images, model, keypoint_map)
-    ).get_concrete_function(
-        tf.TensorSpec([1, size, size, 3], tf.float32, name="images")
-    )
+    function = view_files.function(model, keypoint_map, batch_size=1)
     with _silent_stderr():
         converted = quantization.convert(
             lambda: tf.lite.TFLiteConverter.from_concrete_functions(
-                [function], module
+                [function.get_concrete_function()], module
             ),
             kind,
             calibration_views,
         )
-    entries = {
-        _VIEW: view_notes.to_json(config),
-        _MODEL: model_notes.to_json(config, keypoint_map),
-    }
+    entries = view_files.notes(config, keypoint_map, batch_size=1)
     pathlib.Path(file).write_bytes(_with_entries(converted, entries))
 
 
@@ -84,11 +69,23 @@ def load(
     """Loads what `write` wrote.
 
     Returns:
-        A function of one view, float32 `[1, S, S, 3]`.
+        A function of views, float32 `[N, S, S, 3]`, N at least 1, which go
+        through the model one by one.
+
+    Raises:
+        ValueError: if the file is damaged.
     """
     interpreter = tf.lite.Interpreter(os.fspath(file))
     runner = interpreter.get_signature_runner()
-    return lambda images: runner(images=images)
+
+    def run(views: np.ndarray) -> dict[str, np.ndarray]:
+        answers = [runner(images=view[None]) for view in views]
+        return {
+            name: np.concatenate([answer[name] for answer in answers])
+            for name in answers[0]
+        }
+
+    return run
 
 
 def read_view(file: str | os.PathLike) -> configs.Config:
@@ -102,19 +99,12 @@ def read_view(file: str | os.PathLike) -> configs.Config:
     """
     model = schema.Model.GetRootAsModel(pathlib.Path(file).read_bytes(), 0)
     entries = [model.Metadata(i) for i in range(model.MetadataLength())]
-    texts = [
+    texts = (
         bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
         for entry in entries
-        if entry.Name() == _VIEW.encode()
-    ]
-    try:
-        (text,) = texts
-        return view_notes.from_json(text.decode())
-    except ValueError as error:
-        raise errors.UserError(
-            f"{file} does not say which part of an image it takes; export the"
-            " run again with python export.py"
-        ) from error
+        if entry.Name() == view_files.VIEW.encode()
+    )
+    return view_files.config_of(file, next(texts, b"").decode(errors="replace"))
 
 
 def _with_entries(converted: bytes, entries: dict[str, str]) -> bytes:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import sys
 import tempfile
 from unittest import mock
 
@@ -15,6 +16,7 @@ from tflm.data import shards as shards_lib
 from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
 from tflm.serving import bundle
+from tflm.serving import onnx_file
 from tflm.serving import saved_model
 from tflm.serving import tflite
 
@@ -54,6 +56,7 @@ class BundleTest(tf.test.TestCase):
             _IMAGES,
             str(cls.written),
             keypoint_map=_MAP,
+            onnx=True,
         )
 
     def setUp(self):
@@ -70,11 +73,12 @@ class BundleTest(tf.test.TestCase):
             shutil.copytree(self.written / "saved_model" / "1", folder)
 
         def copy_file(file, *_):
-            shutil.copy(self.written / "detector.tflite", file)
+            shutil.copy(self.written / f"detector{file.suffix}", file)
 
         with (
             mock.patch.object(saved_model, "write", copy_folder),
             mock.patch.object(tflite, "write", copy_file),
+            mock.patch.object(onnx_file, "write", copy_file),
         ):
             return bundle.export(
                 self.model,
@@ -94,20 +98,21 @@ class BundleTest(tf.test.TestCase):
             for path in self.parent.rglob("*")
         )
 
-    def test_both_models_are_written_and_agree_with_keras(self):
+    def test_all_models_are_written_and_agree_with_keras(self):
         self.assertEqual(
             [export.name for export in self.exports],
-            ["saved_model/1", "detector.tflite"],
+            ["saved_model/1", "detector.tflite", "detector.onnx"],
         )
         for export in self.exports:
             self.assertLess(export.difference, 1e-5)
             self.assertLess(export.max_px, 1e-3)
             self.assertGreater(export.milliseconds, 0.0)
-        size = (self.written / "detector.tflite").stat().st_size
-        self.assertEqual(self.exports[1].num_bytes, size)
+        for export in self.exports[1:]:
+            size = (self.written / export.name).stat().st_size
+            self.assertEqual(export.num_bytes, size)
         self.assertEqual(
             sorted(path.name for path in self.written.iterdir()),
-            ["detector.tflite", "export.json", "saved_model"],
+            ["detector.onnx", "detector.tflite", "export.json", "saved_model"],
         )
         self.assertEqual(list(self.written.parent.iterdir()), [self.written])
 
@@ -156,7 +161,10 @@ class BundleTest(tf.test.TestCase):
     def test_an_earlier_export_gets_a_new_version(self):
         self._write_earlier_export()
         (self.output_dir / "detector_int8.tflite").write_text("earlier")
-        self._export()
+        self._export(onnx=True)
+        self.assertGreater(
+            (self.output_dir / "detector.onnx").stat().st_size, 1_000
+        )
 
         again = self._export(keep_versions=1)
 
@@ -192,6 +200,36 @@ class BundleTest(tf.test.TestCase):
         )
         kept = (self.output_dir / "detector.tflite").read_text()
         self.assertEqual(kept, "earlier")
+
+    def test_an_onnx_file_that_differs_keeps_the_earlier_export(self):
+        self._write_earlier_export()
+        (self.output_dir / "detector.onnx").write_text("earlier")
+
+        with mock.patch.object(onnx_file, "load", _wrong_by(5e-4)):
+            with self.assertRaisesRegex(
+                errors.UserError,
+                "detector.onnx differs from Keras by 0.09 px at most, more than"
+                " 0.02; nothing was exported",
+            ):
+                self._export(onnx=True)
+
+        self.assertEqual(
+            self._everything(),
+            ["export", "export/detector.onnx", "export/detector.tflite"],
+        )
+        kept = (self.output_dir / "detector.onnx").read_text()
+        self.assertEqual(kept, "earlier")
+
+    def test_without_a_package_for_onnx_nothing_is_exported(self):
+        self._write_earlier_export()
+        with mock.patch.dict(sys.modules, {"tf2onnx": None}):
+            with self.assertRaisesRegex(
+                errors.UserError, "--onnx needs the package tf2onnx; pip"
+            ):
+                self._export(onnx=True)
+        self.assertEqual(
+            self._everything(), ["export", "export/detector.tflite"]
+        )
 
     def test_a_small_difference_passes_and_is_reported(self):
         with mock.patch.object(tflite, "load", _wrong_by(1e-4)):

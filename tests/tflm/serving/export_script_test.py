@@ -42,10 +42,13 @@ class ExportScriptTest(absltest.TestCase):
         self.folder = pathlib.Path(scratch.name)
 
     def _start(self, *flags: str) -> subprocess.Popen:
+        path = os.pathsep.join(
+            [str(_ROOT), str(self.folder), os.environ.get("PYTHONPATH", "")]
+        )
         return subprocess.Popen(
             [sys.executable, _ROOT / "export.py", *flags],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            env={**os.environ, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -63,7 +66,9 @@ class ExportScriptTest(absltest.TestCase):
         _make_run(self.folder / "runs" / "newer")
 
         process = self._start(
-            f"--data_dir={tiny_shards.data_dir()}", "--quantize=float32,int8"
+            f"--data_dir={tiny_shards.data_dir()}",
+            "--quantize=float32,int8",
+            "--onnx",
         )
         printed, errors = process.communicate()
 
@@ -75,10 +80,12 @@ class ExportScriptTest(absltest.TestCase):
             r", in pixels of a view of 128 x 128:\n +MB  ms/image .*max\n"
             r"  saved_model/1 .* 0\.000\d  0\.000\d\n"
             r"  detector.tflite .* 0\.000\d  0\.000\d\n"
-            r"  detector_int8.tflite .* 0\.\d{4} .*\n",
+            r"  detector_int8.tflite .* 0\.\d{4} .*\n"
+            r"  detector.onnx .* 0\.000\d  0\.000\d\n",
         )
         export = self.folder / "runs" / "newer" / "export"
         self.assertTrue((export / "detector.tflite").is_file())
+        self.assertTrue((export / "detector.onnx").is_file())
         self.assertTrue((export / "saved_model/1/saved_model.pb").is_file())
 
     def test_what_is_missing_is_named_in_one_line(self):
@@ -96,6 +103,21 @@ class ExportScriptTest(absltest.TestCase):
         _make_run(run, "model.bottleneck=fully_connected")
         self._assert_fails(
             "model.bottleneck=fully_connected has no landmarks",
+            f"--workdir={run}",
+            f"--data_dir={tiny_shards.data_dir()}",
+        )
+        self.assertFalse((run / "export").exists())
+
+    def test_without_what_onnx_needs_there_is_no_export(self):
+        run = self.folder / "run"
+        _make_run(run)
+        (self.folder / "tf2onnx.py").write_text(
+            "raise ModuleNotFoundError('not installed', name='tf2onnx')"
+        )
+        self._assert_fails(
+            "--onnx needs the package tf2onnx; pip install -c requirements.txt"
+            " onnx onnxruntime tf2onnx",
+            "--onnx",
             f"--workdir={run}",
             f"--data_dir={tiny_shards.data_dir()}",
         )

@@ -18,6 +18,7 @@ from tests.tflm.serving import lively_model
 from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
 from tflm.serving import detector
+from tflm.serving import onnx_file
 from tflm.serving import quantization
 from tflm.serving import saved_model
 from tflm.serving import tflite
@@ -217,6 +218,8 @@ class InterpretersTest(parameterized.TestCase, tf.test.TestCase):
                 _MAP,
                 views,
             )
+        cls.onnx_file = cls.folder / "detector.onnx"
+        onnx_file.write(cls.onnx_file, cls.model, lively_model.CONFIG, _MAP)
         found = detector.detect_in_view(cls.view, cls.model, _MAP)
         cls.expected = {name: part.numpy() for name, part in found.items()}
 
@@ -242,6 +245,18 @@ class InterpretersTest(parameterized.TestCase, tf.test.TestCase):
             atol = 0.01 if kind == "int8" else 1e-5
         for name, value in expected.items():
             self.assertAllClose(answer[name], value, atol=atol, rtol=0)
+
+    @parameterized.product(
+        load=[interpreters.onnxruntime, interpreters.openvino], count=[1, 3]
+    )
+    def test_onnx_answers_alike_in_batches_of_any_size(self, load, count):
+        views = lively_model.images(count, 32, 32) / np.float32(255.0)
+
+        answer = load(self.onnx_file, 1)(views)
+
+        expected = detector.detect_in_view(views, self.model, _MAP)
+        self.assertCountEqual(answer, expected)
+        self.assertAllClose(answer, expected, atol=1e-5, rtol=0)
 
     def test_openvino_runs_the_default_signature_of_the_saved_model(self):
         _, folder = _exported()

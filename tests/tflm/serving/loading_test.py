@@ -13,6 +13,7 @@ from tflm import serving
 from tflm.evaluation import keypoint_maps
 from tflm.serving import detector
 from tflm.serving import loading
+from tflm.serving import onnx_file
 from tflm.serving import saved_model
 from tflm.serving import tflite
 from tflm.training import checkpoints
@@ -26,6 +27,7 @@ _FORMS = (
     "run/export/saved_model",
     "run/export/saved_model/1",
     "run/export/detector.tflite",
+    "run/export/detector.onnx",
 )
 
 
@@ -52,6 +54,7 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
             checkpoints.save(str(run), cls.model, optimizer, None)
         saved_model.write(export / "saved_model" / "1", cls.model, _CONFIG)
         tflite.write(export / "detector.tflite", cls.model, _CONFIG)
+        onnx_file.write(export / "detector.onnx", cls.model, _CONFIG)
         cls.images = [lively_model.images(*size) for size in _SIZES]
         answers = [
             detector.detect(tf.constant(image[None]), cls.model, _CONFIG)
@@ -91,7 +94,7 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
         self.assertIsNone(found.keypoint_map)
 
     def test_an_export_knows_its_views_also_where_it_is_alone(self):
-        for name in ("saved_model", "detector.tflite"):
+        for name in ("saved_model", "detector.tflite", "detector.onnx"):
             moved = self.scratch / name
             copy = shutil.copytree if name == "saved_model" else shutil.copy
             copy(self.root / "run" / "export" / name, moved)
@@ -196,6 +199,9 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
         (self.scratch / "empty").mkdir()
         (self.scratch / "notes.txt").touch()
         (self.scratch / "broken.tflite").write_bytes(b"TFL3")
+        sound = (self.root / "run/export/detector.onnx").read_bytes()
+        (self.scratch / "half.onnx").write_bytes(sound[: len(sound) // 2])
+        (self.scratch / "empty.onnx").touch()
         shutil.copytree(
             self.root / "run/export/saved_model/1", self.scratch / "damaged"
         )
@@ -207,6 +213,8 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
             ("empty", "empty is no model; give the folder of a run"),
             ("notes.txt", "notes.txt is no model"),
             ("broken.tflite", "broken.tflite is damaged"),
+            ("half.onnx", "half.onnx is damaged or of another kind of model"),
+            ("empty.onnx", "empty.onnx is damaged or of another kind"),
             ("damaged", "damaged is damaged; export"),
             ("copy", "no checkpoint in .*copy"),
         ):
