@@ -10,6 +10,8 @@ import pathlib
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from tflm.training import precision
+
 # From images to outputs by the names that the exported model gives them.
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -47,15 +49,17 @@ def openvino(path: str | os.PathLike, num_threads: int) -> Run:
     core.add_extension(
         frontend.ConversionExtension("ScaleAndTranslate", _resized)
     )
+    options = {
+        "INFERENCE_NUM_THREADS": num_threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Or it computes in bfloat16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    if not {"avx512_vnni", "avx_vnni"} & precision.cpu_flags():
+        # There its sums of products of integers overflow 16 bits.
+        options["LP_TRANSFORMS_MODE"] = "NO"
     compiled = core.compile_model(
-        core.read_model(os.fspath(path)),
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": num_threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            # Or it computes in bfloat16 where the processor has it.
-            "INFERENCE_PRECISION_HINT": "f32",
-        },
+        core.read_model(os.fspath(path)), "CPU", options
     )
     path = pathlib.Path(path)
     names = {}

@@ -21,10 +21,11 @@ def resolve(precision: str) -> str:
         return precision
     if tf.config.list_physical_devices("GPU"):
         return "float32"
-    return "bfloat16" if _BFLOAT16_UNITS & _cpu_flags() else "float32"
+    return "bfloat16" if _BFLOAT16_UNITS & cpu_flags() else "float32"
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """What the CPU can do, as Linux names it; empty elsewhere."""
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:  # Not Linux.

@@ -16,7 +16,8 @@ CONFIG = configs.Config(
 def build(
     config: configs.Config = CONFIG,
 ) -> landmark_model.LandmarkModel:
-    """Random weights, and moments of batch normalisation."""
+    """Random weights, and moments of batch normalisation; always the same."""
+    tf.keras.utils.set_random_seed(0)
     model = landmark_model.LandmarkModel(config.model)
     random = np.random.RandomState(0)
     networks = (model.detector, model.appearance, model.generator)

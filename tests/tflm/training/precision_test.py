@@ -19,7 +19,7 @@ class PrecisionTest(parameterized.TestCase, tf.test.TestCase):
         self, asked, flags, gpus, expected
     ):
         with (
-            mock.patch.object(precision, "_cpu_flags", lambda: flags),
+            mock.patch.object(precision, "cpu_flags", lambda: flags),
             mock.patch.object(
                 tf.config, "list_physical_devices", lambda _: gpus
             ),
