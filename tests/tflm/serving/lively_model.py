@@ -4,12 +4,19 @@ import numpy as np
 import tensorflow as tf
 
 from tflm import configs
+from tflm.evaluation import keypoint_maps
 from tflm.models import landmark_model
 
 CONFIG = configs.Config(
     model=configs.ModelConfig(
         image_size=32, num_filters=4, num_landmarks=3, padding="symmetric"
     )
+)
+
+KEYPOINT_MAP = keypoint_maps.KeypointMap(
+    ("head", "tail"),
+    np.random.RandomState(0).normal(size=[6, 2, 2]).astype(np.float32),
+    np.zeros([2, 2], np.float32),
 )
 
 
@@ -38,3 +45,8 @@ def images(*shape: int) -> np.ndarray:
     coarse = random.uniform(0, 255, [*batch, 5, 5, 3])
     smooth = tf.image.resize(coarse, [height, width], "bicubic")
     return np.clip(smooth, 0, 255).astype(np.uint8)
+
+
+def views(count: int) -> np.ndarray:
+    """Random blotches, float32 `[count, 32, 32, 3]` in [0, 1]."""
+    return (images(count, 32, 32) / 255.0).astype(np.float32)

@@ -13,19 +13,8 @@ import tensorflow as tf
 from tests.tflm.serving import lively_model
 from tflm import configs
 from tflm import errors
-from tflm.evaluation import keypoint_maps
 from tflm.serving import detector
 from tflm.serving import onnx_file
-
-_WEIGHTS = np.random.RandomState(0).normal(size=[6, 2, 2]).astype(np.float32)
-_MAP = keypoint_maps.KeypointMap(
-    ("head", "tail"), _WEIGHTS, np.zeros([2, 2], np.float32)
-)
-
-
-def _views(count: int) -> np.ndarray:
-    images = lively_model.images(count, 32, 32)
-    return (images / 255.0).astype(np.float32)
 
 
 class OnnxFileTest(parameterized.TestCase, tf.test.TestCase):
@@ -39,16 +28,20 @@ class OnnxFileTest(parameterized.TestCase, tf.test.TestCase):
         cls.config = configs.override(
             lively_model.CONFIG, ["data.crop_fraction=0.8"]
         )
-        onnx_file.write(cls.file, cls.model, cls.config, _MAP)
+        onnx_file.write(
+            cls.file, cls.model, cls.config, lively_model.KEYPOINT_MAP
+        )
         cls.content = onnx.load(cls.file)
 
     @parameterized.parameters(1, 3)
     def test_it_answers_like_keras(self, count):
-        views = _views(count)
+        views = lively_model.views(count)
 
         answer = onnx_file.load(self.file)(views)
 
-        expected = detector.detect_in_view(views, self.model, _MAP)
+        expected = detector.detect_in_view(
+            views, self.model, lively_model.KEYPOINT_MAP
+        )
         self.assertCountEqual(answer, expected)
         for name, value in expected.items():
             self.assertEqual(answer[name].dtype, np.float32)
@@ -63,7 +56,7 @@ class OnnxFileTest(parameterized.TestCase, tf.test.TestCase):
         )
         model = lively_model.build(config)
         file = pathlib.Path(self.get_temp_dir()) / "other.onnx"
-        views = _views(2)
+        views = lively_model.views(2)
 
         onnx_file.write(file, model, config)
 

@@ -12,20 +12,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tests.tflm.serving import lively_model
 from tflm import configs
 from tflm import errors
-from tflm.evaluation import keypoint_maps
 from tflm.serving import detector
 from tflm.serving import quantization
 from tflm.serving import tflite
-
-_WEIGHTS = np.random.RandomState(0).normal(size=[6, 2, 2]).astype(np.float32)
-_MAP = keypoint_maps.KeypointMap(
-    ("head", "tail"), _WEIGHTS, np.zeros([2, 2], np.float32)
-)
-
-
-def _views(count: int) -> np.ndarray:
-    images = lively_model.images(count, 32, 32)
-    return (images / 255.0).astype(np.float32)
 
 
 def _interpreter(file: pathlib.Path) -> tf.lite.Interpreter:
@@ -62,7 +51,7 @@ class TfliteTest(tf.test.TestCase):
         tflite.write(cls.file, cls.model, cls.config)
 
     def test_it_answers_like_keras(self):
-        views = _views(4)
+        views = lively_model.views(4)
         run = tflite.load(self.file)
 
         answers = [run(view[None]) for view in views]
@@ -167,7 +156,7 @@ class QuantizedTest(parameterized.TestCase, tf.test.TestCase):
         for kind, keypoint_map in (
             ("float16", None),
             ("dynamic", None),
-            ("int8", _MAP),
+            ("int8", lively_model.KEYPOINT_MAP),
         ):
             tflite.write(
                 cls.folder / tflite.file_name(kind),
@@ -175,7 +164,7 @@ class QuantizedTest(parameterized.TestCase, tf.test.TestCase):
                 cls.config,
                 kind,
                 keypoint_map,
-                _views(16)[:, None],
+                lively_model.views(16)[:, None],
             )
 
     def _file(self, kind: str) -> pathlib.Path:
@@ -185,7 +174,7 @@ class QuantizedTest(parameterized.TestCase, tf.test.TestCase):
         ("float16", 0.02), ("dynamic", 0.5), ("int8", 0.5)
     )
     def test_it_answers_about_like_keras(self, kind, mean_px):
-        views, run = _views(4), tflite.load(self._file(kind))
+        views, run = lively_model.views(4), tflite.load(self._file(kind))
 
         answers = [run(view[None]) for view in views]
 
@@ -247,16 +236,16 @@ class QuantizedTest(parameterized.TestCase, tf.test.TestCase):
         self.assertIn(("MIRROR_PAD", np.int8), ops)
 
     def test_named_keypoints_come_with_a_map(self):
-        views = _views(1)
+        views = lively_model.views(1)
 
         answer = tflite.load(self._file("int8"))(views)
 
         landmarks = answer["landmarks"][..., ::-1] * 2.0 - 1.0
-        expected = (_MAP(landmarks)[..., ::-1] + 1.0) / 2.0
+        expected = (lively_model.KEYPOINT_MAP(landmarks)[..., ::-1] + 1.0) / 2.0
         self.assertAllClose(answer["keypoints"], expected, atol=1e-5)
         self.assertAllClose(
             answer["keypoint_confidence"],
-            _MAP.confidence(answer["confidence"]),
+            lively_model.KEYPOINT_MAP.confidence(answer["confidence"]),
             atol=1e-5,
         )
         notes = json.loads(_entries(self._file("int8"))["tflm_model"])
