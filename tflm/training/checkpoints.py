@@ -72,7 +72,8 @@ def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
 
     A run goes on with its own settings. Only what is no part of what the
     weights are may change: how often is logged, pictured and saved; and there
-    may be more steps, unless their number shapes the learning rate (cosine).
+    may be more steps, unless their number shapes the learning rate (cosine) or
+    the landmarks' windows.
 
     Raises:
         errors.UserError: if another process trains in it, or it was made with
@@ -108,7 +109,8 @@ def _with_free_settings(
     """`old` with those settings of `new` that a run may go on with."""
     free = ["log_every", "image_every", "save_every"]
     is_longer = new.train.num_steps > old.train.num_steps
-    if is_longer and new.train.schedule != "cosine":
+    is_shaped = new.train.schedule == "cosine" or new.train.window_share
+    if is_longer and not is_shaped:
         free.append("num_steps")
     values = {name: getattr(new.train, name) for name in free}
     return dataclasses.replace(

@@ -180,16 +180,24 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.parameters(
         (
             "cosine",
+            0.0,
             "train.learning_rate=0.5",
             "learning_rate is 0.003, now 0.5",
         ),
-        ("cosine", "train.num_steps=9", "train.num_steps is 8, now 9"),
-        ("constant", "train.num_steps=7", "train.num_steps is 8, now 7"),
+        ("cosine", 0.0, "train.num_steps=9", "train.num_steps is 8, now 9"),
+        ("constant", 0.0, "train.num_steps=7", "train.num_steps is 8, now 7"),
+        ("constant", 0.5, "train.num_steps=9", "train.num_steps is 8, now 9"),
     )
     def test_other_settings_are_refused_and_named(
-        self, schedule, other, message
+        self, schedule, window_share, other, message
     ):
-        config = configs.override(TINY, [f"train.schedule={schedule}"])
+        config = configs.override(
+            TINY,
+            [
+                f"train.schedule={schedule}",
+                f"train.window_share={window_share}",
+            ],
+        )
         with checkpoints.claimed(self.workdir, config):
             checkpoints.save(self.workdir, *_state())
         # What may change does not let the rest through.
