@@ -88,8 +88,8 @@ class HeatmapBottleneck(tf.keras.layers.Layer):
         """Row and column distributions of score maps.
 
         Args:
-            scores: see the class, as `windows`.
-            windows: see `scores`.
+            scores: see the class.
+            windows: see the class.
 
         Returns:
             `[B, H, K]` and `[B, W, K]`; each sums to 1 over its middle axis.
