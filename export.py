@@ -86,12 +86,11 @@ def main() -> int:
                 bundle.CALIBRATION,
                 shuffle_seed=0,
             )
-        keypoint_map = None
-        map_path = checkpoints.keypoint_map_path(workdir)
-        if map_path.exists():
-            keypoint_map = keypoint_maps.load(
-                map_path, config.model.num_landmarks
-            )
+        keypoint_map = keypoint_maps.load(
+            checkpoints.keypoint_map_path(workdir),
+            config.model.num_landmarks,
+            keypoint_maps.fingerprint(model.detector.get_weights()),
+        )
         exports = bundle.export(
             model,
             config,

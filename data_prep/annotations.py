@@ -27,6 +27,7 @@ Line = tuple[int, list[str]]  # Its number from 1, its cells.
 # First cells of the lines that a file of DeepLabCut starts with; individuals
 # is only there in a project of several animals, scorer says who labelled.
 _DEEPLABCUT_HEADER = ("scorer", "individuals", "bodyparts", "coords")
+_DEEPLABCUT_FRAME = re.compile(r"(?:.*/)?([^/]+)/img0*(\d+)\.\w+")
 # Not an animal: body parts that the scene has once, whatever lives in it.
 _DEEPLABCUT_SCENE = "single"
 
@@ -177,6 +178,37 @@ def read(path: str | None) -> Annotations:
     return found
 
 
+def deeplabcut_frame(name: str) -> tuple[str, int] | None:
+    """Of labeled-data/VIDEO/img0012.png, VIDEO and 12; None of other names."""
+    match = _DEEPLABCUT_FRAME.fullmatch(name)
+    return match and (match[1], int(match[2]))
+
+
+def check_size(where: str, size: tuple[int, int], points: np.ndarray) -> None:
+    """Checks that keypoints can be of this image, not of a larger version.
+
+    A point just beyond the border can be meant; one that is further from it
+    than the image is long cannot.
+
+    Args:
+        where: for the message.
+        size: (height, width) of the image, pixels; upright or not.
+        points: float `[rows, 2]`, (y, x), pixels; NaN where missing.
+
+    Raises:
+        RawDataError: if a point is too far.
+    """
+    length = max(size)
+    is_far = ((points < -length) | (points > 2 * length)).any(axis=1)
+    if is_far.any():
+        y, x = points[np.argmax(is_far)]
+        raise clips.RawDataError(
+            f"{where}: a keypoint at x {x:g}, y {y:g} is far outside the image"
+            f" of {size[1]} x {size[0]} pixels; give keypoints in pixels of"
+            " this image"
+        )
+
+
 def left_right_swaps(names: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of keypoints whose names differ by the side only.
 
@@ -271,6 +303,7 @@ def _read_plain(path: str, lines: Sequence[Line]) -> Annotations:
     entries = []
     for number, (image, *values) in lines[1:]:
         points = _parse_points(f"{path}, line {number}", names, values)
+        image = image.replace("\\", "/")
         entries.append(Entry(image, points, f"line {number}"))
     return Annotations(path, names, entries)
 
@@ -373,6 +406,8 @@ def _read_coco(path: str, text: str) -> Annotations:
         place = f"annotations[{i}]"
         if annotation.get("category_id") != category.get("id"):
             continue
+        if not annotation.get("keypoints"):  # A box or a mask alone.
+            continue
         image = annotation.get("image_id")
         if not isinstance(image, int | str) or image not in files:
             raise clips.RawDataError(
@@ -382,7 +417,7 @@ def _read_coco(path: str, text: str) -> Annotations:
         points = _coco_points(
             f"{path}, {place}", len(names), annotation.get("keypoints")
         )
-        if not np.isnan(points).all():  # Else a box or a mask alone.
+        if not np.isnan(points).all():  # Else a box or a mask alone, too.
             entries.append(Entry(files[image], points, place))
     return Annotations(path, names, entries)
 

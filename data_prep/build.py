@@ -79,6 +79,8 @@ def build(
     start = time.monotonic()
     builder_class, config = _builder_class(dataset)
     raw_dir = os.path.abspath(os.path.expanduser(raw_dir)) if raw_dir else None
+    # Beam's workers may run in other folders.
+    data_dir = os.path.abspath(os.path.expanduser(data_dir))
     path = pathlib.Path(data_dir, dataset, str(builder_class.VERSION))
     if path.exists():
         return _earlier_build(path, raw_dir, builder_class, options)
@@ -91,8 +93,7 @@ def build(
         **(_beam_settings(beam_runner, beam_options) if beam_runner else {}),
     )
     builder = builder_class(
-        # Beam's workers may run in other folders.
-        data_dir=os.path.abspath(data_dir) if beam_runner else data_dir,
+        data_dir=data_dir,
         config=config,
         skip_broken=skip_broken,
         num_workers=num_workers,
@@ -257,8 +258,15 @@ def _write_shards(
             )
     except workers.WorkerKilledError as error:
         raise BuildError(str(error)) from error
-    except tf.errors.OpError as error:  # The disk is full, for example.
-        raise BuildError(f"writing {scratch_dir}: {error.message}") from error
+    except (tf.errors.OpError, OSError, RuntimeError) as error:
+        # The disk is full, for example. tfds wraps what happens as it writes.
+        cause = error.__cause__ or error
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # It names the file.
+        if not isinstance(cause, (tf.errors.OpError, OSError)):
+            raise
+        why = getattr(cause, "message", None) or cause
+        raise BuildError(f"writing {scratch_dir}: {why}") from error
     finally:
         builder.close()
         shutil.rmtree(scratch_dir / "incomplete.downloads", ignore_errors=True)

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import math
 import pathlib
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -142,9 +143,10 @@ def still(
     image: bytes,
     keypoints: np.ndarray,
     scale: np.ndarray | tuple[float, float] = (1.0, 1.0),
+    video: str = "",
 ) -> dict:
     """A clip of one frame."""
-    return clip(clip_id, [frame(image, 0, keypoints, scale)])
+    return clip(clip_id, [frame(image, 0, keypoints, scale)], video)
 
 
 def strided(frames: Sequence) -> list[Sequence]:
@@ -174,9 +176,12 @@ def read_image(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
     """
     try:
         encoded = path.read_bytes()
-        with Image.open(io.BytesIO(encoded)) as image:
-            image.load()
-            return encoded, (image.height, image.width)
+        with warnings.catch_warnings():
+            # It is not refused yet: Pillow does so at twice the size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(encoded)) as image:
+                image.load()
+                return encoded, (image.height, image.width)
     except FileNotFoundError:
         raise RawDataError(
             f"{path} is missing; fetch it again, or pass --skip_broken to"

@@ -7,12 +7,21 @@ import pathlib
 
 import numpy as np
 from PIL import Image
-from PIL import ImageOps
 
 from data_prep import clips
 
 MAX_SIDE = 512  # Pixels; larger images are shrunk.
 JPEG_QUALITY = 95
+_ORIENTATION = 0x0112  # Tag of EXIF.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +47,12 @@ def square_around(points: np.ndarray, margin: float) -> Box:
     side = max(1, math.ceil(margin * (high - low).max()))
     top, left = np.round((low + high) / 2.0 - (side - 1) / 2.0).astype(int)
     return Box(int(top), int(left), side, side)
+
+
+def overlaps(image: np.ndarray, box: Box) -> bool:
+    """Whether a pixel of `image`, `[H, W, 3]`, is in the box."""
+    height, width = image.shape[:2]
+    return -box.height < box.top < height and -box.width < box.left < width
 
 
 def crop(image: np.ndarray, box: Box) -> np.ndarray:
@@ -89,11 +104,16 @@ def read_upright(path: pathlib.Path) -> np.ndarray:
         uint8 `[H, W, 3]`, RGB, turned as its EXIF data say.
 
     Raises:
-        RawDataError: see `clips.read_image`.
+        RawDataError: see `clips.read_image`; also if the pixels are floats,
+            whose range is not known.
     """
     encoded, _ = clips.read_image(path)
     with Image.open(io.BytesIO(encoded)) as image:
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        if image.mode == "F":
+            raise clips.RawDataError(
+                f"{path} holds floating-point pixels; save it with 8 or 16 bits"
+            )
+        return np.asarray(_to_rgb(_turned(image)))
 
 
 def prepare(
@@ -101,7 +121,9 @@ def prepare(
 ) -> tuple[bytes, np.ndarray]:
     """Makes an image file an upright RGB image of bounded size.
 
-    An RGB JPEG or PNG that is upright and small enough keeps its bytes.
+    An RGB JPEG or PNG that is upright and small enough keeps its bytes, unless
+    its end is missing: with all pixels there Pillow reads it, but TensorFlow,
+    which readers of the shards decode by, does not.
 
     Args:
         encoded: a file that Pillow reads. Of an animation, the first frame is
@@ -119,13 +141,34 @@ def prepare(
             and image.mode == "RGB"
             and "transparency" not in image.info
             and getattr(image, "n_frames", 1) == 1  # No animated PNG.
-            and image.getexif().get(0x0112, 1) == 1  # Orientation: upright.
+            and _turn(image) is None
         )
-        if is_plain and max(image.size) <= max_side:
+        is_small = max(image.size) <= max_side
+        if is_plain and is_small and _has_end(encoded, image.format):
             return encoded, np.ones(2)
-        rgb = _to_rgb(ImageOps.exif_transpose(image))
+        rgb = _to_rgb(_turned(image))
     rgb, scale = _shrink(rgb, max_side)
     return _encode(rgb, is_lossy), scale
+
+
+def _has_end(encoded: bytes, file_format: str) -> bool:
+    """Whether a JPEG or PNG has the mark that it ends with."""
+    if file_format == "PNG":
+        return b"IEND\xaeB`\x82" in encoded
+    # After the pixels; a thumbnail before them has one of its own.
+    pixels, end = b"\xff\xda", b"\xff\xd9"
+    return encoded.rfind(end) > encoded.rfind(pixels)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright, as its EXIF data say; None if it is."""
+    return _TURNS.get(image.getexif().get(_ORIENTATION))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """As PIL.ImageOps.exif_transpose, which fails if any EXIF tag is odd."""
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
 
 
 def _shrink(

@@ -11,6 +11,15 @@ from data_prep import clips
 # Containers often promise a frame or two more than they hold.
 _FRAMES_LESS = 2
 _SHARE_LESS = 0.01
+_FIRST_MP4_BOXES = (
+    b"ftyp",
+    b"styp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"skip",
+    b"wide",
+)
 
 
 def num_frames(path: pathlib.Path) -> int:
@@ -20,7 +29,7 @@ def num_frames(path: pathlib.Path) -> int:
         RawDataError: if the file is no video.
     """
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             stream = _stream(path, container)
             return _promised(container, stream) or sum(
                 packet.size > 0 for packet in container.demux(stream)
@@ -36,7 +45,7 @@ def frame_rate(path: pathlib.Path) -> float:
         RawDataError: if the file is no video.
     """
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             return float(_stream(path, container).average_rate or 25)
     except (av.FFmpegError, OSError) as error:
         raise _broken(path, error) from None
@@ -67,7 +76,7 @@ def frames(
         return
     index = -1
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             stream = _stream(path, container)
             stream.thread_type = "AUTO"
             promised = _promised(container, stream)
@@ -86,15 +95,15 @@ def frames(
         raise _broken(path, f"it ends after {decoded} of {promised} frames")
 
 
-def samples(path: pathlib.Path, count: int) -> list[np.ndarray]:
-    """At most `count` frames, evenly spread over a video.
+def samples(path: pathlib.Path, count: int) -> Iterator[np.ndarray]:
+    """Yields at most `count` frames, evenly spread over a video.
 
     Raises:
         RawDataError: if the file is no video.
     """
-    found = []
+    found = 0
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             stream = _stream(path, container)
             first = (container.start_time or 0) / 1e6  # Seconds.
             duration = (container.duration or 0) / 1e6
@@ -104,19 +113,24 @@ def samples(path: pathlib.Path, count: int) -> list[np.ndarray]:
                 for frame in container.decode(stream):
                     if (frame.time or 0.0) >= wanted:
                         matrix = _display_matrix(frame)
-                        found.append(_upright(frame, matrix))
+                        yield _upright(frame, matrix)
+                        found += 1
                         break
     except (av.FFmpegError, OSError) as error:
         raise _broken(path, error) from None
     if not found:
-        raise _broken(path, "it has no frame")
-    return found
+        raise _broken(path, "it has no frame, or but one")
+
+
+def _opened(path: pathlib.Path) -> av.container.InputContainer:
+    # Of titles and comments that are no UTF-8 nothing is read.
+    return av.open(str(path), metadata_errors="replace")
 
 
 def _stream(path: pathlib.Path, container) -> av.video.stream.VideoStream:
     if not container.streams.video:
         raise _broken(path, "it has no pictures")
-    if _is_cut_matroska(path):
+    if _is_cut_matroska(path) or _is_cut_mp4(path):
         raise _broken(path, "it is shorter than its header says")
     return container.streams.video[0]
 
@@ -132,6 +146,11 @@ def _promised(
     if stream.frames and "mov" in container.format.name:
         shown = sum(not entry.is_discard for entry in stream.index_entries)
         return shown or stream.frames
+    if stream.frames and container.format.name == "avi":
+        # Empty chunks stand for frames that were dropped. The index is at the
+        # end: a file without one is cut, and the header's count holds.
+        shown = sum(entry.size > 0 for entry in stream.index_entries)
+        return shown if shown > 1 else stream.frames
     return stream.frames
 
 
@@ -155,6 +174,30 @@ def _is_cut_matroska(path: pathlib.Path) -> bool:
             if wanted == b"\x1a\x45\xdf\xa3":  # The header before it all.
                 file.seek(end)
     return path.stat().st_size < end
+
+
+def _is_cut_mp4(path: pathlib.Path) -> bool:
+    """Whether the last box of an MP4 or MOV reaches beyond the file.
+
+    If it is in fragments FFmpeg reads it to where it ends, without an error.
+    """
+    length = path.stat().st_size
+    with open(path, "rb") as file:
+        place = 0
+        while place + 8 <= length:
+            file.seek(place)
+            head = file.read(16)
+            if place == 0 and head[4:8] not in _FIRST_MP4_BOXES:
+                return False
+            size = int.from_bytes(head[:4], "big")
+            if size == 0:  # To the end of the file.
+                return False
+            if size == 1:
+                size = int.from_bytes(head[8:], "big")
+            if size < 8:  # No box: something was written behind the last.
+                return False
+            place += size
+    return place > length
 
 
 def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:

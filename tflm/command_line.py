@@ -1,6 +1,7 @@
 """How the scripts start and how they fail. Import it before TensorFlow."""
 
 from collections.abc import Callable
+import io
 import logging
 import os
 import pathlib
@@ -35,6 +36,9 @@ def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
         return 1
 
     def guarded(argv: list[str]) -> int | None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Names of files may be no UTF-8.
+            sys.stdout.reconfigure(errors="surrogateescape")
         absl_logging.set_verbosity(absl_logging.ERROR)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         handler = logging.StreamHandler()

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import pictures
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 IMAGES = "img_align_celeba"
@@ -46,11 +47,13 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
     """Reads an image; `spec` is its path and its keypoints."""
     path, keypoints = source.spec
     try:
-        image, _ = clips.read_image(path)
+        encoded, _ = clips.read_image(path)
     except clips.RawDataError as error:
         yield clips.Broken(str(path), str(error))
         return
-    yield clips.still(path.name, image, keypoints)
+    image, scale = pictures.prepare(encoded)
+    keypoints = pictures.shrink_points(keypoints, scale)
+    yield clips.still(path.name, image, keypoints, scale)
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -99,12 +102,13 @@ class Builder(clip_builder.ClipBuilder):
         landmarks = _find(raw_dir, LANDMARKS)
         keypoints = _read_keypoints(landmarks)
         splits = _read_splits(raw_dir)
-        for split in ("mafl_train", "mafl_test"):
-            if keypoints.keys().isdisjoint(splits[split]):
-                raise clips.RawDataError(
-                    f"{landmarks} has no row for any image of {split}; fetch"
-                    " the whole file from CelebA"
-                )
+        for split in ("mafl_train", "val", "mafl_test"):
+            for name in splits[split]:
+                if name not in keypoints:
+                    raise clips.RawDataError(
+                        f"{landmarks} has no row for {name}, which is in"
+                        f" {split}; fetch the whole file from CelebA"
+                    )
         missing = np.full([len(KEYPOINTS), 2], np.nan, np.float32)
         return {
             split: [

@@ -21,13 +21,16 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
     """Reads an image; `spec` is its name, its path and its keypoints."""
     name, path, points = source.spec
     try:
-        encoded, _ = clips.read_image(path)
+        encoded, size = clips.read_image(path)
+        annotations.check_size(str(path), size, points)
     except clips.RawDataError as error:
         yield clips.Broken(str(path), str(error))
         return
     image, scale = pictures.prepare(encoded)
     points = pictures.shrink_points(points, scale)
-    yield clips.still(name, image, points, scale)
+    in_video = annotations.deeplabcut_frame(name)
+    video = in_video[0] if in_video else ""
+    yield clips.still(name, image, points, scale, video)
 
 
 class Builder(clip_builder.ClipBuilder):

@@ -68,13 +68,27 @@ class Tracks:
                 " last two at least 1; correct or remove the line"
             ) from None
 
-    def check(self, names: list[str]) -> None:
-        """Raises RawDataError if a line names a video that is not there."""
+    def check(self, names: list[str], videos: list[str]) -> None:
+        """Checks that lines and videos fit.
+
+        Args:
+            names: what may have boxes: videos and images.
+            videos: those of them that must have some.
+
+        Raises:
+            RawDataError: if a line names something else, or a video has none.
+        """
         for video in self._boxes:
             if video not in names:
                 raise clips.RawDataError(
                     f"{self._path}: there is no video {video!r}; it must be a"
                     f" path below the raw folder, like {names[0]}"
+                )
+        for video in videos:
+            if video not in self._boxes:
+                raise clips.RawDataError(
+                    f"{self._path} has no box of {video}; add some, or move"
+                    " that video elsewhere"
                 )
 
     def boxes(self, video: str) -> dict[int, list[float]]:

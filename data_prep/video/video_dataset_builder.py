@@ -23,9 +23,9 @@ from data_prep.video import crops
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_SIDE = 256  # Pixels of a stored frame, unless asked otherwise.
+LEAST_TRAIN = 0.1  # Of the frames that the fractions leave to train on.
 TEST_FRACTION = 0.2  # With keypoints, unless asked otherwise.
 _BLOCK = 8  # Clips that share a stretch of a video: each has every 8th frame.
-_DEEPLABCUT_FRAME = re.compile(r"(?:.*/)?([^/]+)/img0*(\d+)\.\w+")
 _PLAIN_FRAME = re.compile(r"(.+):(\d+)")
 
 
@@ -98,7 +98,8 @@ def _read_stretch(stretch: Stretch, cutter: "_Cutter") -> Iterator[dict]:
     for index, image in videos.frames(
         stretch.path, stretch.start, stretch.end, stretch.stride
     ):
-        if frame := cutter.frame(image, index, missing):
+        where = f"{stretch.path}, frame {index}"
+        if frame := cutter.frame(where, image, index, missing):
             waiting.append(frame)
         if len(waiting) == _BLOCK * clips.MAX_FRAMES:
             yield from _clips(stretch.name, waiting)
@@ -117,10 +118,14 @@ def _read_frames(
 ) -> Iterator[dict | clips.Broken]:
     for index, image in videos.frames(marked.path, end=max(marked.points) + 1):
         if index in marked.points:
-            if frame := cutter.frame(image, index, marked.points[index]):
+            where, points = (
+                f"{marked.path}, frame {index}",
+                marked.points[index],
+            )
+            if frame := cutter.frame(where, image, index, points):
                 yield from _clips(marked.name, [frame])
-            elif marked.view.follows:
-                yield _unseen(marked, f"{marked.path}, frame {index}")
+            else:
+                yield _unseen(marked, where)
 
 
 def _read_images(
@@ -133,14 +138,21 @@ def _read_images(
         except clips.RawDataError as error:
             yield clips.Broken(str(path), str(error))
             continue
-        if frame := cutter.frame(image, 0, points):
-            yield clips.clip(name, [frame])
-        elif marked.view.follows:
+        if frame := cutter.frame(str(path), image, 0, points):
+            in_video = annotations.deeplabcut_frame(name)
+            yield clips.clip(name, [frame], in_video[0] if in_video else "")
+        else:
             yield _unseen(marked, str(path))
 
 
 def _unseen(marked: Marked, where: str) -> clips.Broken:
     """In place of an annotated frame; without a word, scores would rise."""
+    if marked.view.track is not None:
+        return clips.Broken(
+            where,
+            f"{where} is annotated, but --boxes has no box there; add one,"
+            " remove the annotation, or pass --skip_broken to leave it out",
+        )
     return clips.Broken(
         where,
         f"{where}: nothing that moves is found, or the size is not that of"
@@ -157,20 +169,34 @@ class _Cutter:
         self._motion = crops.Motion(view.follows) if view.follows else None
 
     def frame(
-        self, image: np.ndarray, index: int, points: np.ndarray
+        self, where: str, image: np.ndarray, index: int, points: np.ndarray
     ) -> dict | None:
         """A frame of a clip; None if the crop is nowhere in this one.
 
         Args:
+            where: of which video or image, for messages.
             image: uint8 `[H, W, 3]`.
             index: in its video.
             points: float `[rows, 2]`, (y, x), pixels of `image`.
+
+        Raises:
+            RawDataError: if the fixed crop is outside the image, or a point
+                far from it.
         """
+        annotations.check_size(where, image.shape[:2], points)
         box = self._view.box
+        if box is not None and not pictures.overlaps(image, box):
+            raise clips.RawDataError(
+                f"{where}: --crop={box.top},{box.left},{box.height},{box.width}"
+                f" is outside the {image.shape[0]} x {image.shape[1]} pixels"
+                " (height x width); it is top,left,height,width"
+            )
         if self._motion:
             box = self._motion.box(image)
         elif self._view.track is not None:
             box = crops.box_of_track(self._view.track, index)
+            if box is not None and not pictures.overlaps(image, box):
+                box = None
         if box is None and (self._motion or self._view.track is not None):
             return None
         if box is not None:
@@ -272,7 +298,7 @@ class Builder(clip_builder.ClipBuilder):
             )
         images = _names(raw_dir, IMAGE_SUFFIXES)
         if self._tracks:
-            self._tracks.check([*names, *images])
+            self._tracks.check([*names, *images], names)
         frames = _frames_of(self._annotations.names(), names, images)
         annotated = self._annotations.check([*images, *frames], raw_dir)
         whole = {name: self._range(raw_dir / name) for name in names}
@@ -318,10 +344,10 @@ class Builder(clip_builder.ClipBuilder):
                         " annotation"
                     )
                 places[name] = (video, index)
-            elif match := _DEEPLABCUT_FRAME.fullmatch(name):
+            elif frame := annotations.deeplabcut_frame(name):
                 video = _video_of_folder(name, list(whole))
-                if video and int(match[2]) in whole[video]:
-                    places[name] = (video, int(match[2]))
+                if video and frame[1] in whole[video]:
+                    places[name] = (video, frame[1])
         return places
 
     def _stretches(
@@ -355,13 +381,23 @@ class Builder(clip_builder.ClipBuilder):
                 continue
             for name in pool:
                 frames, indices = rest[name], marked[name]
-                start = len(frames) - round(share * len(whole[name]))
+                start = max(0, len(frames) - round(share * len(whole[name])))
                 if split == "test" and indices:
                     first = indices[-math.ceil(share * len(indices))]
                     start = first - frames.start
                 found[split][name] = frames[start:]
                 rest[name] = frames[:start]
         found["train"] = rest
+        num_train, num_all = (
+            sum(map(len, parts.values())) for parts in (rest, whole)
+        )
+        if num_train < LEAST_TRAIN * (1.0 - sum(shares.values())) * num_all:
+            raise clips.RawDataError(
+                f"{num_train} of {num_all} frames are left to train on: the"
+                " test takes all from the first annotated frame of its share"
+                " on, and the annotated ones lie early; annotate later ones,"
+                " too, or lower --test_fraction"
+            )
         return found
 
     def _range(self, path: pathlib.Path) -> range:
@@ -555,19 +591,20 @@ def _frames_of(
     for name in annotated:
         if name in endings or not paths.isdisjoint(annotations.endings(name)):
             continue
-        match = _PLAIN_FRAME.fullmatch(name) or _DEEPLABCUT_FRAME.fullmatch(
-            name
-        )
-        if not match:
+        if match := _PLAIN_FRAME.fullmatch(name):
+            shown, index = match[1], int(match[2])
+        elif frame := annotations.deeplabcut_frame(name):
+            shown, index = frame
+        else:
             continue
         fitting = [
             video
             for video in names
-            if match[1] in (video, pathlib.PurePosixPath(video).stem)
-            or video.endswith(f"/{match[1]}")
+            if shown in (video, pathlib.PurePosixPath(video).stem)
+            or video.endswith(f"/{shown}")
         ]
         if len(fitting) == 1:
-            found[name] = (fitting[0], int(match[2]))
+            found[name] = (fitting[0], index)
     return found
 
 

@@ -172,10 +172,11 @@ def _open(workdir: str) -> _Run:
     shards = shards_lib.open_shards(_DATA_DIR.value, config.data.dataset)
     model = landmark_model.LandmarkModel(config.model)
     step = checkpoints.restore_model(workdir, model)
-    keypoint_map = None
-    map_path = checkpoints.keypoint_map_path(workdir)
-    if map_path.exists():
-        keypoint_map = keypoint_maps.load(map_path, config.model.num_landmarks)
+    keypoint_map = keypoint_maps.load(
+        checkpoints.keypoint_map_path(workdir),
+        config.model.num_landmarks,
+        keypoint_maps.fingerprint(model.detector.get_weights()),
+    )
     return _Run(
         config,
         model,

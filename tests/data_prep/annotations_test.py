@@ -278,7 +278,6 @@ class CocoTest(FileTest):
     @parameterized.named_parameters(
         ("too_short", [1, 2, 2]),
         ("too_long", [1, 2, 2] * 3),
-        ("absent", None),
         ("text", "a"),
         ("no_coordinate", [1, None, 2, 3, 4, 2]),
         ("no_visibility", [1, 2, None, 3, 4, 2]),
@@ -291,6 +290,30 @@ class CocoTest(FileTest):
         self._assert_refused(
             coco, r"annotations\[0\]: keypoints must be 6 numbers"
         )
+
+    @parameterized.parameters(None, [[]])
+    def test_a_box_alone_is_passed_over(self, keypoints):
+        coco = _coco()
+        box = {**coco["annotations"][0], "keypoints": keypoints}
+        coco["annotations"].insert(0, box)
+        self.assertEqual(self._read(coco).names(), self._read(_coco()).names())
+
+
+class CheckSizeTest(parameterized.TestCase):
+    @parameterized.parameters(
+        ([3.0, -20.0],), ([59.0, 119.0],), ([np.nan, np.nan],)
+    )
+    def test_a_point_near_the_image_may_be_meant(self, point):
+        annotations.check_size("a.png", (40, 60), np.array([point]))
+
+    @parameterized.parameters(([3.0, 121.0],), ([-61.0, 2.0],))
+    def test_a_point_of_another_size_is_refused(self, point):
+        with self.assertRaisesRegex(
+            clips.RawDataError, "^a.png: a keypoint at x .*60 x 40 pixels"
+        ):
+            annotations.check_size(
+                "a.png", (40, 60), np.array([[1.0, 1.0], point])
+            )
 
 
 class CheckTest(FileTest):

@@ -153,11 +153,14 @@ class CelebaTest(builder_case.BuilderCase):
         ):
             self._build()
 
-    def test_no_keypoints_in_a_mafl_split_is_an_error(self):
+    def test_a_list_of_keypoints_that_was_cut_is_an_error(self):
         path = self.raw_dir / LANDMARKS
         lines = path.read_text().splitlines()
-        path.write_text("\n".join([*lines[:7], ""]))  # Of images 1 to 5.
-        with self.assertRaisesRegex(clips.RawDataError, "mafl_test"):
+        path.write_text("\n".join([*lines[:8], ""]))  # Of images 1 to 6.
+        with self.assertRaisesRegex(
+            clips.RawDataError,
+            f"{LANDMARKS} has no row for 000007.jpg, which is in mafl_test",
+        ):
             self._build()
 
     def test_row_with_a_missing_value_names_file_and_line(self):

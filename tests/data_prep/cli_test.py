@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -204,6 +205,38 @@ class CliTest(absltest.TestCase):
         self.assertEqual((status, error), (0, ""))
         self.assertIn("train: 5 clips, 5 frames", out)
         self.assertIn(f"skipped 1 broken files: {path}", out)
+
+    def test_a_full_disk_is_one_line_and_leaves_nothing(self):
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        made = subprocess.run(
+            [
+                *(sys.executable, "-m", "data_prep", "--dataset=celeba"),
+                f"--raw_dir={self._celeba()}",
+                f"--data_dir={self.data_dir}",
+            ],
+            cwd=ROOT,
+            preexec_fn=limited,
+            capture_output=True,
+            text=True,
+        )
+
+        self.assertEqual(made.returncode, 1, made.stderr)
+        self.assertRegex(made.stderr, r"error: writing .*celeba: .*large.*\n\Z")
+        self.assertFalse(self.data_dir.exists())
+
+    def test_a_tilde_is_the_home_folder(self):
+        self.enter_context(mock.patch.dict(os.environ, HOME=str(self.root)))
+        raw_dir = self._images()
+
+        status, _, _ = self._run(
+            "--dataset=images", f"--raw_dir={raw_dir}", "--data_dir=~/shards"
+        )
+
+        self.assertEqual(status, 0)
+        self.assertTrue((self.root / "shards" / "images").is_dir())
 
     def test_second_run_changes_nothing(self):
         arguments = ("--dataset=celeba", f"--raw_dir={self._celeba()}")

@@ -1,10 +1,16 @@
 import io
+import pathlib
+import struct
+import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from PIL import Image
+from PIL import ImageOps
+import tensorflow as tf
 
+from data_prep import clips
 from data_prep import pictures
 
 EXIF_ORIENTATION = 0x0112
@@ -62,6 +68,57 @@ class PrepareTest(parameterized.TestCase):
         self.assertLess(upright[10:].max(), 50)
         with Image.open(io.BytesIO(prepared)) as image:
             self.assertNotIn(EXIF_ORIENTATION, image.getexif())
+
+    @parameterized.parameters(range(1, 9))
+    def test_every_orientation_is_turned_as_pillow_does(self, orientation):
+        pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+        exif = Image.Exif()
+        exif[EXIF_ORIENTATION] = orientation
+        encoded = _encode(Image.fromarray(pixels), "PNG", exif=exif)
+        with Image.open(io.BytesIO(encoded)) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image))
+
+        prepared, _ = pictures.prepare(encoded)
+
+        np.testing.assert_array_equal(_decode(prepared), expected)
+
+    def test_another_tag_of_exif_may_be_odd(self):
+        # Tag 0x011A, a resolution, says that it is text; rational by rights.
+        tiff = struct.pack(
+            "<2sHIHHHIHHHHI4sI",
+            *(b"II", 42, 8, 2),
+            *(EXIF_ORIENTATION, 3, 1, ROTATE_CLOCKWISE, 0),
+            *(0x011A, 2, 3, b"72\0\0", 0),
+        )
+        image = Image.new("RGB", (8, 4), "teal")
+        encoded = _encode(image, "JPEG", exif=b"Exif\0\0" + tiff)
+
+        prepared, _ = pictures.prepare(encoded)
+
+        self.assertEqual(_decode(prepared).shape, (8, 4, 3))
+
+    @parameterized.parameters(("PNG", 12), ("JPEG", 2))
+    def test_without_its_end_it_is_encoded_again(self, file_format, length):
+        image = Image.new("RGB", (8, 4), "teal")
+        thumbnail = _encode(image, "JPEG")
+        encoded = _encode(image, file_format, comment=thumbnail)[:-length]
+        with self.assertRaises(tf.errors.InvalidArgumentError):
+            tf.io.decode_image(encoded)
+
+        prepared, _ = pictures.prepare(encoded)
+
+        np.testing.assert_allclose(
+            tf.io.decode_image(prepared), np.asarray(image), atol=3
+        )
+
+    def test_floating_point_pixels_are_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "a.tif")
+            Image.fromarray(np.full([4, 4], 0.5, np.float32)).save(path)
+            with self.assertRaisesRegex(
+                clips.RawDataError, "a.tif holds floating-point pixels; save"
+            ):
+                pictures.read_upright(path)
 
     def test_transparent_becomes_black(self):
         image = Image.new("RGBA", (4, 4), (200, 100, 50, 0))

@@ -150,6 +150,44 @@ class VideoTest(builder_case.BuilderCase):
         frames = self._frames("train", boxes=self.boxes)
         self.assertEqual(frames["more/b.avi"], list(range(2, 12)))
 
+    def test_an_annotated_frame_outside_its_track_is_named(self):
+        self._annotate("more/b.avi:0", "more/b.avi:4")
+        options = {
+            "keypoints": self.keypoints,
+            "boxes": self.boxes,
+            "test_fraction": 0.0,
+        }
+        with self.assertRaisesRegex(
+            clips.RawDataError, "b.avi, frame 0 is annotated, but --boxes has"
+        ):
+            self._build(**options)
+        built = self._build(skip_broken=True, **options)
+        self.assertEqual(built.num_frames["annotated_train"], 1)
+
+    def test_a_video_without_boxes_is_named(self):
+        path = pathlib.Path(self.boxes)
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line for line in lines if "avi" not in line))
+        with self.assertRaisesRegex(clips.RawDataError, "no box of more/b.avi"):
+            self._build(boxes=self.boxes)
+
+    def test_keypoints_of_another_size_are_named(self):
+        path = pathlib.Path(self.keypoints)
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines, "a.mp4:5,640,480"]))
+        with self.assertRaisesRegex(
+            clips.RawDataError, "a.mp4, frame 5: a keypoint at x 640, y 480"
+        ):
+            self._build(keypoints=self.keypoints)
+
+    def test_annotations_at_the_start_would_leave_nothing_to_train_on(self):
+        self._leave_only_a()
+        self._annotate("a.mp4:0", "a.mp4:1", "a.mp4:2")
+        with self.assertRaisesRegex(
+            clips.RawDataError, "2 of 40 frames are left to train on"
+        ):
+            self._build(keypoints=self.keypoints)
+
     def _label_images(self, *names: str) -> None:
         """Writes frame 10 of a.mp4 as images, annotated as DeepLabCut does."""
         lines = ["scorer,me,me", "bodyparts,square,square", "coords,x,y"]
@@ -172,6 +210,7 @@ class VideoTest(builder_case.BuilderCase):
 
         ids = [clip["clip_id"].decode() for clip in test]
         self.assertEqual(ids, ["a/img009.png"])  # A fifth, the last.
+        self.assertEqual({clip["video"] for clip in train}, {b"a"})
         self.assertLen(train, 4)
         for clip in (*train, *test):
             (image,), (points,) = (
@@ -270,6 +309,7 @@ class VideoTest(builder_case.BuilderCase):
         ({"stride": 0}, "--stride=0"),
         ({"max_side": 0}, "--max_side=0 must be positive"),
         ({"crop": "1,2,3"}, "--crop=1,2,3 must be top,left,height,width"),
+        ({"crop": "48,0,8,8"}, "frame 0: --crop=48,0,8,8 is outside the 48 x"),
         ({"crop": "0,0,8,8", "motion_crop": True}, "give one of them"),
         ({"boxes": "no.csv"}, "--boxes=no.csv cannot be read"),
         ({"start": 100}, "nothing in .* falls into split train"),

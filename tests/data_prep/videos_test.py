@@ -1,3 +1,4 @@
+import fractions
 import gc
 import pathlib
 import tempfile
@@ -84,7 +85,14 @@ class VideosTest(parameterized.TestCase):
         self.assertLess(len(kept), 3)
 
     def _copy(
-        self, path: pathlib.Path, name: str, *, turn=None, cut_seconds=0
+        self,
+        path: pathlib.Path,
+        name: str,
+        *,
+        turn=None,
+        cut_seconds=0,
+        title="",
+        **options,
     ) -> pathlib.Path:
         """Copies the packets of a video, as a phone or a cutter may do.
 
@@ -93,11 +101,14 @@ class VideosTest(parameterized.TestCase):
             name: of the copy; its suffix is the container's.
             turn: arguments of PyAV's set_display_rotation.
             cut_seconds: players are told to start that late.
+            title: in the copy's metadata.
+            **options: of the container.
         """
         with (
             av.open(str(path)) as old,
-            av.open(str(self.root / name), "w") as new,
+            av.open(str(self.root / name), "w", options=options) as new,
         ):
+            new.metadata["title"] = title
             (stream,) = old.streams.video
             copied = new.add_stream_from_template(stream)
             if turn:
@@ -148,6 +159,42 @@ class VideosTest(parameterized.TestCase):
 
         with self.assertRaisesRegex(clips.RawDataError, "b.mkv .*shorter than"):
             list(getattr(videos, function)(path))
+
+    def test_an_avi_with_dropped_frames_is_whole(self):
+        path = self.root / "a.avi"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", 25)
+            stream.height, stream.width = 32, 48
+            for index in (*range(10), *range(20, 40)):
+                frame = av.VideoFrame.from_ndarray(_grey(index), "rgb24")
+                frame.pts, frame.time_base = index, fractions.Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+
+        self.assertLen(list(videos.frames(path)), 30)
+        self.assertEqual(videos.num_frames(path), 30)
+
+    def test_an_mp4_in_fragments_cut_short_is_named(self):
+        path = self._copy(
+            self._video("a.mp4"), "b.mp4", movflags="frag_keyframe+empty_moov"
+        )
+        self.assertLen(list(videos.frames(path)), NUM_FRAMES)
+
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+
+        with self.assertRaisesRegex(clips.RawDataError, "b.mp4 .*shorter than"):
+            list(videos.frames(path))
+
+    def test_a_title_that_is_no_utf_8_does_not_matter(self):
+        path = self._copy(self._video("a.mp4"), "b.mp4", title="Ma ete")
+        whole = path.read_bytes()
+        self.assertIn(b"Ma ete", whole)
+        path.write_bytes(whole.replace(b"Ma ete", b"Ma \xe9te"))
+
+        self.assertEqual(videos.num_frames(path), NUM_FRAMES)
+        self.assertEqual(videos.frame_rate(path), 25.0)
+        self.assertLen(list(videos.frames(path)), NUM_FRAMES)
+        self.assertLen(list(videos.samples(path, 3)), 3)
 
     @parameterized.parameters("a.mp4", "a.avi")
     def test_samples_are_spread_evenly(self, name):

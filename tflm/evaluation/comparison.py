@@ -91,11 +91,16 @@ def compare(runs: Sequence[Run]) -> dict:
     dataset = first.found["dataset"]
     if why_not := first.found["no_annotations"]:
         raise errors.UserError(f"runs cannot be compared: {why_not}")
-    error = "nme_percent" if first.found["nme_percent"] else "mean_error_px"
+    nme = first.found["nme_percent"]
+    has_nme = nme is not None and nme["no_bias"] is not None
+    error = "nme_percent" if has_nme else "mean_error_px"
     validated = {
         run.workdir: run.found["validation"][error]["no_bias"]
         for run in runs
-        if run.found["validation"]
+        if run.found["validation"] and run.found["validation"][error]
+    }
+    validated = {
+        w: value for w, value in validated.items() if value is not None
     }
     compared = {
         "dataset": dataset,

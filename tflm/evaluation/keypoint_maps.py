@@ -1,10 +1,14 @@
 """The map from landmarks to named keypoints that a workdir keeps.
 
 It is a `regression.LinearMap` in normalised units of the model's square view,
-so that it does not depend on the size of an image, with the keypoints' names.
+so that it does not depend on the size of an image, with the keypoints' names
+and a fingerprint of the detector that it was fitted to: for other weights it is
+wrong.
 """
 
+from collections.abc import Sequence
 import dataclasses
+import hashlib
 import os
 import pathlib
 import zipfile
@@ -16,7 +20,7 @@ from tflm import errors
 from tflm import files
 from tflm.evaluation import regression
 
-_ARRAYS = ("names", "weights", "bias")
+_ARRAYS = ("names", "weights", "bias", "detector")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +89,13 @@ class KeypointMap:
         share /= share.sum(axis=0)
         return (confidence @ share).astype(np.float32)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the map as an .npz file, whole or not at all."""
+    def save(self, path: str | os.PathLike, detector: str) -> None:
+        """Writes the map as an .npz file, whole or not at all.
+
+        Args:
+            path: of the file.
+            detector: `fingerprint` of the detector it was fitted to.
+        """
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(path) as partial, partial.open("wb") as file:
             np.savez(
@@ -94,7 +103,17 @@ class KeypointMap:
                 names=np.array(self.names, np.str_),
                 weights=self.weights,
                 bias=self.bias,
+                detector=np.array(detector, np.str_),
             )
+
+
+def fingerprint(weights: Sequence[np.ndarray]) -> str:
+    """A hash of a detector's weights, as Keras' `get_weights` answers."""
+    digest = hashlib.sha256()
+    for array in weights:
+        digest.update(str(array.shape).encode())
+        digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def from_linear_map(
@@ -122,29 +141,32 @@ def from_linear_map(
 
 
 def load(
-    path: str | os.PathLike, num_landmarks: int | None = None
-) -> KeypointMap:
+    path: str | os.PathLike, num_landmarks: int, detector: str
+) -> KeypointMap | None:
     """Reads what `KeypointMap.save` wrote.
 
     Args:
         path: of the file.
-        num_landmarks: of the model it is for; None: any.
+        num_landmarks: of the model it is for.
+        detector: `fingerprint` of that model's detector.
+
+    Returns:
+        The map; None if there is no file.
 
     Raises:
-        FileNotFoundError: if there is no file.
-        errors.UserError: if it is damaged, or for another number of landmarks.
+        errors.UserError: if it is damaged, or was fitted to another detector.
     """
     remedy = "fit it again with python evaluate.py, or remove it"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names, weights, bias = (arrays[name] for name in _ARRAYS)
+            names, weights, bias, fitted_to = (arrays[name] for name in _ARRAYS)
         found = KeypointMap(
             tuple(str(name) for name in names),
             weights.astype(np.float32),
             bias.astype(np.float32),
         )
     except FileNotFoundError:
-        raise
+        return None
     except (
         EOFError,
         KeyError,
@@ -156,9 +178,14 @@ def load(
         raise errors.UserError(
             f"{path} is damaged ({error}); {remedy}"
         ) from error
-    if num_landmarks not in (None, found.num_landmarks):
+    if num_landmarks != found.num_landmarks:
         raise errors.UserError(
             f"{path} maps {found.num_landmarks} landmarks, the model has"
             f" {num_landmarks}; {remedy}"
+        )
+    if str(fitted_to) != detector:
+        raise errors.UserError(
+            f"{path} was fitted to other weights than those of the newest"
+            f" checkpoint; {remedy}"
         )
     return found

@@ -193,7 +193,10 @@ def evaluate(
     if scored and has_landmarks and dataset == config.data.dataset:
         keypoint_maps.from_linear_map(
             scored.keypoint_map, shards.keypoint_names, scores.VIEW_SIZE
-        ).save(checkpoints.keypoint_map_path(workdir))
+        ).save(
+            checkpoints.keypoint_map_path(workdir),
+            keypoint_maps.fingerprint(model.detector.get_weights()),
+        )
     if draw:
         subject = illustrations.Subject(
             found, config, model, shards, test_role, test, factors, scored

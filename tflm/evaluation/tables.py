@@ -212,7 +212,12 @@ def _landmarks(found: dict) -> Table:
             "redrawn with its own landmarks",
             f"{share['right']:.4f}",
             "squared error of the target; with the source's landmarks"
-            f" {share['source']:.4f}, another image's {share['other']:.4f}",
+            f" {share['source']:.4f}"
+            + (
+                f", another image's {share['other']:.4f}"
+                if share["other"] is not None
+                else ""  # There is one image.
+            ),
         ],
         [
             "follow a shift, %",

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from data_prep import clips
 from data_prep import pictures
 from data_prep import videos
 from tflm import files
@@ -22,7 +23,7 @@ Draw = Callable[[inputs.Frame, np.ndarray, np.ndarray], None]
 def path(folder: pathlib.Path, source: inputs.Source) -> pathlib.Path:
     """Where the drawings of a source go: a folder, or a video's MP4 file."""
     suffix = ".mp4" if isinstance(source, inputs.Video) else ""
-    return folder / f"{source.name}_overlay{suffix}"
+    return folder / f"{source.name}{inputs.OVERLAY}{suffix}"
 
 
 @contextlib.contextmanager
@@ -51,7 +52,20 @@ def drawing(
         rate = videos.frame_rate(pathlib.Path(source.root, source.path))
         target.parent.mkdir(parents=True, exist_ok=True)
         with movies.Movie(target, rate / selection.stride) as movie:
-            yield lambda *found: movie.write(drawn(*found))
+            first_size = None
+
+            def write_frame(frame, points_px, scores):
+                nonlocal first_size
+                first_size = first_size or frame.image_size
+                if frame.image_size != first_size:
+                    raise clips.RawDataError(
+                        f"{frame.file_name} has another size than the frames"
+                        " before it, so that no video can be drawn; leave"
+                        " --overlay out"
+                    )
+                movie.write(drawn(frame, points_px, scores))
+
+            yield write_frame
         return
 
     def write_image(frame, points_px, scores):
@@ -65,9 +79,13 @@ def drawing(
 
 
 def _below(name: str) -> pathlib.PurePath:
-    """A JPEG's path below a folder, from a path that may lead out of it."""
+    """A JPEG's path below a folder, from a path that may lead out of it.
+
+    Different paths stay different: what leads out goes through folders `up` and
+    `root`.
+    """
     whole = pathlib.PurePosixPath(name)
-    parts = [part for part in whole.parts if part not in ("..", whole.anchor)]
-    below = pathlib.PurePath(*parts)
+    renamed = {"..": "up", whole.anchor: "root"}
+    below = pathlib.PurePath(*(renamed.get(p, p) for p in whole.parts))
     is_jpeg = below.suffix.lower() in (".jpg", ".jpeg")
     return below if is_jpeg else below.with_name(f"{below.name}.jpg")

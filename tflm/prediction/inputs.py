@@ -16,6 +16,7 @@ from tflm import errors
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff",
 )  # fmt: skip
+OVERLAY = "_overlay"  # What the names of drawings end with.
 VIDEO_SUFFIXES = (
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v",
 )  # fmt: skip
@@ -76,7 +77,8 @@ def find(inputs: Sequence[str], output_dir: str | os.PathLike) -> list[Source]:
             the images below it, sorted by path; and videos, also in those
             folders. A file that is named itself and has no ending of an image
             is taken for a video. Hidden files and folders are passed over.
-        output_dir: also passed over: it may hold what was drawn before.
+        output_dir: also passed over, or if it is one of the folders its
+            drawings NAME_overlay and NAME_overlay.mp4.
 
     Returns:
         What has a table; their names differ.
@@ -85,13 +87,12 @@ def find(inputs: Sequence[str], output_dir: str | os.PathLike) -> list[Source]:
         errors.UserError: if an input does not exist or a folder is empty.
     """
     files, found = [], []
-    for name in dict.fromkeys(inputs):
-        path = pathlib.Path(name)
+    for path in dict.fromkeys(map(pathlib.Path, inputs)):
         if path.is_dir():
             found += _in_folder(path, pathlib.Path(output_dir))
         elif not path.exists():
             raise errors.UserError(
-                f"{name} does not exist; give image files, folders of them, or"
+                f"{path} does not exist; give image files, folders of them, or"
                 " videos"
             )
         elif path.suffix.lower() in IMAGE_SUFFIXES:
@@ -135,7 +136,7 @@ def read(
         for name in source.paths:
             try:
                 image = pictures.read_upright(pathlib.Path(source.root, name))
-                frame = _frame(name, name, image)
+                frame = _frame(name, name, image, source.root)
             except clips.RawDataError as error:
                 frame = clips.Broken(name, str(error))
             yield frame
@@ -146,32 +147,39 @@ def read(
         selection.end,
         selection.stride,
     ):
-        yield _frame(index, f"{source.path}:{index}", image)
+        yield _frame(index, f"{source.path}:{index}", image, source.root)
 
 
-def _frame(index: str | int, file_name: str, image: np.ndarray) -> Frame:
+def _frame(
+    index: str | int, file_name: str, image: np.ndarray, root: str
+) -> Frame:
     height, width = image.shape[:2]
     if min(height, width) < 2:
         raise clips.RawDataError(
-            f"{file_name} has {height} x {width} pixels, too few for landmarks;"
-            " replace it"
+            f"{pathlib.Path(root, file_name)} has {height} x {width} pixels,"
+            " too few for landmarks; replace it"
         )
     return Frame(index, file_name, (height, width), image)
 
 
 def _in_folder(folder: pathlib.Path, output_dir: pathlib.Path) -> list[Source]:
     images, others = [], []
+    written = output_dir.resolve()
+    is_mixed = folder.resolve() == written  # Drawings are beside the inputs.
     for parent, folders, names in os.walk(folder):
         # Walking goes on in what stays in the list, in its order.
         folders[:] = [
             name
             for name in folders
             if not name.startswith(".")
-            and pathlib.Path(parent, name).resolve() != output_dir.resolve()
+            and pathlib.Path(parent, name).resolve() != written
+            and not (is_mixed and name.endswith(OVERLAY))
         ]
         below = pathlib.Path(parent).relative_to(folder)
         for name in names:
             if name.startswith("."):
+                continue
+            if is_mixed and name.endswith(f"{OVERLAY}.mp4"):
                 continue
             suffix = pathlib.PurePath(name).suffix.lower()
             if suffix in IMAGE_SUFFIXES:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
+import errno
 import logging
 import pathlib
 import sys
@@ -20,6 +21,8 @@ from tflm.prediction import outputs
 from tflm.serving import loading
 
 _log = logging.getLogger(__name__)
+# The next source may have a name that can be written.
+_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,11 @@ def predict(
         except clips.RawDataError as error:
             _log.warning("%s", _skipped(str(error)))
             num_skipped += 1
+        except OSError as error:
+            if error.errno not in _OF_ONE_NAME:
+                raise
+            _log.warning("skipped: %s cannot be written", error)
+            num_skipped += 1 if is_video else len(source.paths)
         except _NothingRead:
             if is_video:
                 _log.warning("skipped: %s has no such frames", source.path)

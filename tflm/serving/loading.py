@@ -242,10 +242,11 @@ def _of_run(
     def find(images: np.ndarray) -> dict[str, np.ndarray]:
         return {name: part.numpy() for name, part in detect(images).items()}
 
-    map_path = checkpoints.keypoint_map_path(str(path))
-    keypoint_map = None
-    if map_path.exists():
-        keypoint_map = keypoint_maps.load(map_path, config.model.num_landmarks)
+    keypoint_map = keypoint_maps.load(
+        checkpoints.keypoint_map_path(str(path)),
+        config.model.num_landmarks,
+        keypoint_maps.fingerprint(model.detector.get_weights()),
+    )
     return Detector(find, config, keypoint_map, batch_size)
 
 

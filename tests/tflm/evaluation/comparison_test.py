@@ -64,6 +64,13 @@ class CompareTest(absltest.TestCase):
         self.assertRegex(text, r"Jakab.* voxceleb .* 30 \| +- \| +3\.63 \|")
         self.assertNotRegex(text, r"Jakab.* 6\.31 ")  # That is of AFLW.
 
+    def test_validation_without_the_normalising_pair_chooses_none(self):
+        runs = [_run("first", [4] * 4), _run("second", [5] * 4)]
+        for run in runs:
+            run.found["validation"] = {"nme_percent": {"no_bias": None}}
+
+        self.assertIsNone(comparison.compare(runs)["selected"])
+
     def test_without_validation_images_none_is_chosen(self):
         compared = comparison.compare([_run("a", [1] * 4), _run("b", [2] * 4)])
         self.assertIsNone(compared["selected"])

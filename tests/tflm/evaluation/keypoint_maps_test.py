@@ -27,6 +27,10 @@ class KeypointMapTest(parameterized.TestCase):
         folder = self.enter_context(tempfile.TemporaryDirectory())
         self.path = pathlib.Path(folder) / "run" / "keypoints.npz"
 
+    def _save(self) -> None:
+        whole = keypoint_maps.from_linear_map(_fitted()[0], _NAMES, 128)
+        whole.save(self.path, "detector")
+
     def test_it_predicts_what_the_fitted_map_does(self):
         fitted, landmarks = _fitted()
 
@@ -56,8 +60,8 @@ class KeypointMapTest(parameterized.TestCase):
     def test_what_is_saved_is_what_is_read(self):
         saved = keypoint_maps.from_linear_map(_fitted()[0], _NAMES, 128)
 
-        saved.save(self.path)
-        read = keypoint_maps.load(self.path, num_landmarks=4)
+        saved.save(self.path, "detector")
+        read = keypoint_maps.load(self.path, 4, "detector")
 
         self.assertEqual(read.names, _NAMES)
         np.testing.assert_array_equal(read.weights, saved.weights)
@@ -65,11 +69,33 @@ class KeypointMapTest(parameterized.TestCase):
         self.assertEqual(list(self.path.parent.iterdir()), [self.path])
 
     def test_a_map_of_another_number_of_landmarks_is_refused(self):
-        keypoint_maps.from_linear_map(_fitted()[0], _NAMES, 128).save(self.path)
+        self._save()
         with self.assertRaisesRegex(
             errors.UserError, "keypoints.npz maps 4 landmarks, the model has 5"
         ):
-            keypoint_maps.load(self.path, num_landmarks=5)
+            keypoint_maps.load(self.path, 5, "detector")
+
+    def test_a_map_that_was_fitted_to_other_weights_is_refused(self):
+        self._save()
+        with self.assertRaisesRegex(
+            errors.UserError,
+            "keypoints.npz was fitted to other weights .*; fit it again with"
+            " python evaluate.py",
+        ):
+            keypoint_maps.load(self.path, 4, "trained on")
+
+    def test_without_a_file_there_is_no_map(self):
+        self.assertIsNone(keypoint_maps.load(self.path, 4, "detector"))
+
+    def test_a_fingerprint_tells_weights_apart(self):
+        weights = [np.zeros([2, 3]), np.ones([4])]
+        found = keypoint_maps.fingerprint(weights)
+
+        self.assertEqual(
+            keypoint_maps.fingerprint([w.copy() for w in weights]), found
+        )
+        weights[1][2] = 1.001
+        self.assertNotEqual(keypoint_maps.fingerprint(weights), found)
 
     @parameterized.named_parameters(
         ("cut_short", lambda whole: whole[:300]),
@@ -81,12 +107,12 @@ class KeypointMapTest(parameterized.TestCase):
         ),
     )
     def test_a_damaged_file_is_named(self, damage):
-        keypoint_maps.from_linear_map(_fitted()[0], _NAMES, 128).save(self.path)
+        self._save()
         self.path.write_bytes(damage(self.path.read_bytes()))
         with self.assertRaisesRegex(
             errors.UserError, "keypoints.npz is damaged .*; fit it again"
         ):
-            keypoint_maps.load(self.path)
+            keypoint_maps.load(self.path, 4, "detector")
 
     @parameterized.named_parameters(
         ("missing", {"bias": None}),
@@ -102,13 +128,14 @@ class KeypointMapTest(parameterized.TestCase):
             "names": np.array(whole.names),
             "weights": whole.weights,
             "bias": whole.bias,
+            "detector": np.array("detector"),
             **changed,
         }
         kept = {name: part for name, part in arrays.items() if part is not None}
         self.path.parent.mkdir()
         np.savez(self.path, **kept)
         with self.assertRaisesRegex(errors.UserError, "keypoints.npz is dama"):
-            keypoint_maps.load(self.path)
+            keypoint_maps.load(self.path, 4, "detector")
 
     def test_confidence_is_that_of_the_landmarks_it_is_made_of(self):
         # The first keypoint is made of landmarks 0 and 1, weights 3 and 1 (a

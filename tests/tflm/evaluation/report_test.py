@@ -1,4 +1,5 @@
 import base64
+import copy
 import dataclasses
 import io
 import json
@@ -183,13 +184,26 @@ class EvaluateTest(parameterized.TestCase):
         for name in ("dead", "consistency, px", "backward error, px"):
             self.assertIn(f"| {name} ", text)
 
+    def test_a_single_image_has_no_other_to_be_redrawn_with(self):
+        found = copy.deepcopy(self.found)
+        found["bottleneck_use"]["reconstruction"]["other"] = None
+
+        text = report.text(found)
+
+        self.assertIn("with the source's landmarks", text)
+        self.assertNotIn("another image's", text)
+
     def test_the_map_to_keypoints_is_kept(self):
         shards = shards_lib.open_shards(self.data_dir, "discs")
         model = landmark_model.LandmarkModel(CONFIG.model)
         checkpoints.restore_model(self.workdir, model)
         test = detections.detect(model, CONFIG, shards, "regression_test")
 
-        kept = keypoint_maps.load(checkpoints.keypoint_map_path(self.workdir))
+        kept = keypoint_maps.load(
+            checkpoints.keypoint_map_path(self.workdir),
+            CONFIG.model.num_landmarks,
+            keypoint_maps.fingerprint(model.detector.get_weights()),
+        )
 
         self.assertEqual(kept.names, ("left", "right"))
         error = metrics.mean_error(

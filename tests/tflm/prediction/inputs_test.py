@@ -48,7 +48,7 @@ class InputsTest(absltest.TestCase):
         b, a = str(self.root / "b.png"), str(self.root / "in/a.png")
 
         self.assertEqual(
-            self._find("b.png", "in/v.wmv", "in/a.png", "b.png"),
+            self._find("b.png", "in/v.wmv", "in/a.png", "./b.png"),
             [
                 inputs.Images("images", "", [b, a]),
                 inputs.Video("v", str(self.root / "in"), "v.wmv"),
@@ -62,6 +62,16 @@ class InputsTest(absltest.TestCase):
 
         self.assertEqual(found.paths, ["a.png"])
         self.assertEqual(found.name, self.root.name)
+
+    def test_drawings_beside_the_images_are_no_input(self):
+        self._touch("in/a.png", "in/v.mp4", "in/v_overlay.mp4")
+        self._touch("in/in_overlay/a.png.jpg", "in/b_overlay.png")
+        folder = self.root / "in"
+
+        images, video = inputs.find([str(folder)], folder)
+
+        self.assertEqual(images.paths, ["a.png", "b_overlay.png"])
+        self.assertEqual(video.path, "v.mp4")
 
     def test_names_are_their_own(self):
         self._touch("x/in/a.png", "y/in/a.png", "x/in/in.mp4", "y/in.avi")

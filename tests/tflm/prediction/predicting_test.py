@@ -1,6 +1,8 @@
 import csv
 import json
+import os
 import pathlib
+import shutil
 import tempfile
 from unittest import mock
 import weakref
@@ -282,6 +284,59 @@ class PredictTest(absltest.TestCase):
 
         (found,) = (self.output_dir / "images_overlay").rglob("exif.jpg")
         self.assertIn(self.output_dir / "images_overlay", found.parents)
+
+    def test_two_images_have_two_overlays(self):
+        dots.write_kinds(self.root / "kinds")
+        for name in ("a.jpg", "in/a.jpg"):
+            (self.root / name).parent.mkdir(exist_ok=True)
+            shutil.copy(self.root / "kinds/colour.jpg", self.root / name)
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.root / "in")
+
+        predicting.predict(
+            dots.detector(),
+            inputs.find(["a.jpg", "../a.jpg"], self.output_dir),
+            self.output_dir,
+            model="dots",
+            overlay=True,
+        )
+
+        drawn = (self.output_dir / "images_overlay").rglob("a.jpg")
+        self.assertLen(list(drawn), 2)
+
+    def test_a_video_that_changes_its_size_is_skipped_with_overlays(self):
+        sizes = iter([(32, 48), (32, 48), (48, 32)])
+        names = self.root / "in"
+        make_dummy_data.write(names / "a.mp4", 3, _frame)
+        make_dummy_data.write(names / "b.mp4", 3, _frame)
+        read = videos.frames
+
+        def changing(path, *arguments):
+            for index, image in read(path, *arguments):
+                if path.name == "a.mp4":
+                    image = dots.draw(next(sizes), (10.0, 12.0))
+                yield index, image
+
+        self.enter_context(mock.patch.object(videos, "frames", changing))
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("in", overlay=True)
+
+        self.assertRegex(logs.output[0], "skipped: a.mp4:2 has another size")
+        self.assertEqual(outcome.num_skipped, 1)
+        self.assertIn("b_overlay.mp4", self._everything_written())
+        self.assertNotIn("a.csv", self._everything_written())
+
+    def test_a_name_that_cannot_be_written_does_not_end_the_rest(self):
+        make_dummy_data.write(self.root / "in" / f"{'v' * 245}.mp4", 3, _frame)
+        make_dummy_data.write(self.root / "in" / "w.mp4", 3, _frame)
+
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("in")
+
+        self.assertRegex(logs.output[0], "skipped: .*vvv.* cannot be written")
+        self.assertEqual(outcome.num_skipped, 1)
+        self.assertEqual(self._everything_written(), ["w.csv", "w.json"])
 
     def test_images_are_read_no_further_than_a_batch_and_not_kept(self):
         alive = weakref.WeakSet()

@@ -79,6 +79,12 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
             )
         )
 
+    def _save_map(self, run: pathlib.Path, num_landmarks: int) -> None:
+        _keypoint_map(num_landmarks).save(
+            checkpoints.keypoint_map_path(str(run)),
+            keypoint_maps.fingerprint(self.model.detector.get_weights()),
+        )
+
     @parameterized.parameters(*_FORMS)
     def test_every_form_answers_like_keras_on_images_of_mixed_sizes(self, form):
         found = serving.load_detector(self.root / form, batch_size=2)
@@ -166,7 +172,7 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_named_keypoints_are_not_clipped_and_landmarks_are(self):
         run = self._copy_of_run()
-        _keypoint_map(3).save(checkpoints.keypoint_map_path(str(run)))
+        self._save_map(run, 3)
         found = serving.load_detector(run)
 
         landmarks = found(self.images)["landmarks"]
@@ -191,8 +197,17 @@ class LoadDetectorTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_a_map_for_another_model_is_refused(self):
         run = self._copy_of_run()
-        _keypoint_map(4).save(checkpoints.keypoint_map_path(str(run)))
+        self._save_map(run, 4)
         with self.assertRaisesRegex(errors.UserError, "maps 4 landmarks, the"):
+            serving.load_detector(run)
+
+    def test_a_map_that_was_fitted_before_more_training_is_refused(self):
+        run = self._copy_of_run()
+        _keypoint_map(3).save(
+            checkpoints.keypoint_map_path(str(run)),
+            keypoint_maps.fingerprint([np.zeros([2])]),
+        )
+        with self.assertRaisesRegex(errors.UserError, "python evaluate.py"):
             serving.load_detector(run)
 
     def test_what_cannot_be_loaded_is_named_in_one_line(self):
