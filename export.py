@@ -101,6 +101,7 @@ def main() -> int:
             calibration_images=calibration_images,
             onnx=_ONNX.value,
             keep_versions=_KEEP_VERSIONS.value,
+            origin={"workdir": str(workdir), "step": step},
         )
     except KeyboardInterrupt as stop:
         print("export.py: stopped; nothing was exported", file=sys.stderr)

@@ -32,7 +32,10 @@ class RestClient(served.Client):
         version: int | None = None,
         timeout: float = 60.0,
     ):
-        parts = urllib.parse.urlsplit(url)
+        try:
+            parts = urllib.parse.urlsplit(url)
+        except ValueError:  # Half of an IPv6 address.
+            parts = urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise errors.UserError(
                 f"{url!r} is not the URL of a server; one is like"
@@ -44,6 +47,10 @@ class RestClient(served.Client):
         self._server = url.rstrip("/")
         self._url = f"{self._server}{path}:predict"
         self._timeout = timeout
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def close(self) -> None:
+        """Does nothing: no connection is kept."""
 
     def predict(self, signature: str, **inputs) -> dict[str, list]:
         question = {"signature_name": signature, "inputs": inputs}
@@ -54,7 +61,7 @@ class RestClient(served.Client):
         )
         try:
             status, content = self._answer(request)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 reason = f"no answer in {self._timeout:g} s"
@@ -77,13 +84,18 @@ class RestClient(served.Client):
 
     def _answer(self, request: urllib.request.Request) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(
-                request, timeout=self._timeout
-            ) as response:
+            with self._opener.open(request, timeout=self._timeout) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Otherwise a question would be sent on as a GET without its content."""
+
+    def redirect_request(self, *_):
+        return None
 
 
 def _as_json(value):

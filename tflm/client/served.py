@@ -59,6 +59,16 @@ class Client(abc.ABC):
             errors.UserError: if there is no answer.
         """
 
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends the connection, if one is kept."""
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
     def predict_bytes(self, files: Sequence[bytes]) -> list[Found]:
         """Finds the landmarks in JPEG and PNG files of any sizes.
 

@@ -15,6 +15,8 @@ nme_percent: `no_bias`, `bias`, `untrained_no_bias`, `untrained_bias`,
     `mean_shape`: mean point error over the distance of the dataset's
     normalising pair; null if it has none.
 mean_error_px: likewise: mean point error.
+nme_original_percent: as nme_percent, in the proportions of the image that
+    data_prep read; the view is square, whatever these are.
 mean_error_original_px: the same in pixels of the image or video that data_prep
     read.
 validation: `nme_percent` and `mean_error_px` likewise, of `num_images`
@@ -83,6 +85,7 @@ _MEASURED = (
     "num_test",
     "nme_percent",
     "mean_error_px",
+    "nme_original_percent",
     "mean_error_original_px",
     "validation",
     "pck",

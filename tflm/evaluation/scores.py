@@ -129,6 +129,11 @@ def score(
         "num_train": len(train_px),
         "num_test": len(test_px),
         **test_errors,
+        "nme_original_percent": pair
+        and {
+            method: metrics.normalized_mean_error(points, answer_original, pair)
+            for method, points in original.items()
+        },
         "mean_error_original_px": {
             method: metrics.mean_error(points, answer_original)
             for method, points in original.items()

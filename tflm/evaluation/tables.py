@@ -101,13 +101,14 @@ def _errors(found: dict) -> Table:
                     ),
                 ]
             )
-    original = found["mean_error_original_px"]
-    rows.append(
-        [
-            "mean error, px of the original",
-            *(cell(original[method]) for method in _METHODS),
-        ]
-    )
+    rows += [
+        [words, *(cell(found[error][method]) for method in _METHODS)]
+        for error, words in (
+            ("nme_original_percent", "NME, %, in the original's proportions"),
+            ("mean_error_original_px", "mean error, px of the original"),
+        )
+        if found[error]
+    ]
     if found["validation"]:
         rows += [
             [

@@ -8,6 +8,7 @@ export.json               What is here and how well it agrees with Keras.
 """
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -95,6 +96,7 @@ def export(
     calibration_images: Iterable[np.ndarray] = (),
     onnx: bool = False,
     keep_versions: int = 2,
+    origin: Mapping[str, object] | None = None,
 ) -> list[Exported]:
     """Exports `model`, if all that is exported answers as it does.
 
@@ -109,6 +111,7 @@ def export(
         calibration_images: as `images`, for the kind int8.
         onnx: whether to write an ONNX file as well.
         keep_versions: versions of the SavedModel that stay, at least 1.
+        origin: what export.json says of where the model comes from.
 
     Returns:
         What was written.
@@ -173,7 +176,8 @@ def export(
                 _checked_file(file, "float32", run, model, config, images)
             )
         files.write_json(
-            folder / _REPORT, _report(exports, config, len(images))
+            folder / _REPORT,
+            {**(origin or {}), **_report(exports, config, len(images))},
         )
     return exports
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
+import shutil
 import tempfile
 
 from tflm import errors
+from tflm import files
 
 VERSIONS = "saved_model"  # The folder that TF Serving polls.
 
@@ -41,7 +43,7 @@ def staged(
             beside a new model they would be of another one.
 
     Yields:
-        A folder on the same disk, for files and `VERSIONS`/NUMBER.
+        A folder on the disk of `VERSIONS`, for files and `VERSIONS`/NUMBER.
 
     Raises:
         errors.UserError: if `output_dir` cannot be written.
@@ -87,7 +89,9 @@ def _publish(new: pathlib.Path, output_dir: pathlib.Path) -> None:
         version.rename(output_dir / VERSIONS / version.name)
     for file in new.iterdir():
         if file.is_file():
-            os.replace(file, output_dir / file.name)
+            # Copied, as VERSIONS may be on a disk of its own.
+            with files.replacing(output_dir / file.name) as partial:
+                shutil.copyfile(file, partial)
 
 
 def _versions(output_dir: pathlib.Path) -> list[pathlib.Path]:

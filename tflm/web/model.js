@@ -15,8 +15,17 @@ export async function load(file, size) {
   self.Module = {
     printErr: (text) => /^(INFO|WARNING): /.test(text) || console.error(text),
   };
-  await litert.loadLiteRt(new URL('./litert/wasm/', import.meta.url).href);
-  const model = await litert.loadAndCompile(file, {accelerator: 'wasm'});
+  try {
+    await litert.loadLiteRt(new URL('./litert/wasm/', import.meta.url).href);
+  } catch (error) { // A script that cannot be loaded gives an Event.
+    throw error instanceof Error ? error
+      : new Error('litert/wasm/ cannot be loaded');
+  }
+  // Asked for anew: a later export has the same name.
+  const answer = await fetch(file, {cache: 'no-cache'});
+  if (!answer.ok) throw new Error(`${file}: HTTP ${answer.status}`);
+  const content = new Uint8Array(await answer.arrayBuffer());
+  const model = await litert.loadAndCompile(content, {accelerator: 'wasm'});
 
   return async (view) => {
     const images = new litert.Tensor(view, [1, size, size, 3]);

@@ -61,6 +61,7 @@ async function look(source, width, height, mine) {
     throw new Error('it must have at least 2 × 2 pixels');
   }
   const detect = await loaded;
+  if (mine !== turn) return null;
   const start = performance.now();
   const {full_size: fullSize, image_size: size} = notes;
   const seen = view.square(source, width, height, fullSize, size);
@@ -124,8 +125,16 @@ async function startCamera() {
   video.srcObject = stream;
   part('camera').setAttribute('aria-pressed', 'true');
   part('camera').textContent = 'Stop the camera';
-  part('next-camera').hidden = (await cameras()).length < 2;
+  opened.getVideoTracks()[0].addEventListener('ended', () => {
+    if (stream !== opened) return;
+    turn++;
+    stopCamera();
+    say('The camera has stopped.', true);
+  });
   try {
+    const ids = await cameras();
+    if (mine !== turn) return;
+    part('next-camera').hidden = ids.length < 2;
     await video.play();
     canvas.setAttribute('aria-label', 'Picture of the camera');
     say('The camera is on.');
@@ -190,7 +199,9 @@ async function cameras() {
 }
 
 async function nextCamera() {
+  const mine = turn;
   const ids = await cameras();
+  if (mine !== turn) return;
   const now = stream?.getVideoTracks()[0].getSettings().deviceId;
   cameraId = ids[(ids.indexOf(now) + 1) % ids.length];
   startCamera();
@@ -296,7 +307,9 @@ function connect(container) {
       ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1,
       ArrowUp: at - 1, Home: 0, End: buttons.length - 1,
     }[event.key];
-    if (to === undefined) return;
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) {
+      return; // Back, for instance.
+    }
     event.preventDefault();
     buttons.at(to % buttons.length).focus();
   });
@@ -422,7 +435,9 @@ async function start() {
   part('main').hidden = false;
   part('footer').hidden = false;
   try {
-    notes = await (await fetch('demo.json')).json();
+    const answer = await fetch('demo.json', {cache: 'no-cache'});
+    if (!answer.ok) throw new Error(`demo.json: HTTP ${answer.status}`);
+    notes = await answer.json();
     describe();
     kind = notes.keypoints.length ? 'keypoints' : 'landmarks';
     part('kinds').hidden = !notes.keypoints.length;

@@ -3,6 +3,7 @@
 // centres. Canvases scale otherwise, in each browser, so they only give pixels.
 
 const BAND_PIXELS = 1 << 20; // Read at once, so that photos of any size fit.
+let scratch = null; // A canvas for all pictures: Safari frees them late.
 
 // Which pixels of an axis make up each pixel of the view, with what weights.
 //   length       pixels of the axis
@@ -37,10 +38,12 @@ export function square(source, width, height, fullSize, size) {
   const view = new Float32Array(size * size * 3);
   const squeezed = new Float32Array(size * 3); // One row, in its new width.
   const bandHeight = Math.max(1, Math.floor(BAND_PIXELS / width));
-  const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = Math.min(height, bandHeight);
-  const context = canvas.getContext(
+  scratch ??= document.createElement('canvas');
+  const sides = [width, Math.min(height, bandHeight)];
+  if (scratch.width !== sides[0] || scratch.height !== sides[1]) {
+    [scratch.width, scratch.height] = sides;
+  }
+  const context = scratch.getContext(
       '2d', {alpha: false, willReadFrequently: true});
   for (let top = 0; top < height; top += bandHeight) {
     const count = Math.min(bandHeight, height - top);

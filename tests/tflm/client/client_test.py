@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -363,9 +364,23 @@ class NoAnswerTest(parameterized.TestCase):
         is_refusal = isinstance(caught.exception, client.Refused)
         self.assertEqual(is_refusal, status == 400)
 
-    @parameterized.parameters("localhost:8501", "http://", "ftp://localhost")
+    def test_a_redirection_is_not_followed(self):
+        # By a GET, as urllib would; the server would call that malformed.
+        with _answering(301, b"Moved", Location="https://elsewhere") as url:
+            with self.assertRaisesRegex(errors.UserError, "HTTP 301: Moved"):
+                client.RestClient(url, _MODEL).predict_bytes([b""])
+
+    @parameterized.parameters("http://127.0.0.1:1/modèle", "http://a..b:1")
+    def test_a_url_that_cannot_be_asked_ends_in_a_line(self, url):
+        with self.assertRaisesRegex(errors.UserError, "is it running"):
+            client.RestClient(url, _MODEL).predict_bytes([b""])
+
+    @parameterized.parameters(
+        "localhost:8501", "http://", "ftp://localhost", "http://[::1:8501"
+    )
     def test_what_is_no_url_is_named(self, url):
-        with self.assertRaisesRegex(errors.UserError, f"^'{url}' is not the"):
+        words = f"^'{re.escape(url)}' is not the"
+        with self.assertRaisesRegex(errors.UserError, words):
             client.RestClient(url, _MODEL)
 
     def test_images_of_another_type_are_not_sent(self):
@@ -420,13 +435,15 @@ class _Echo(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 @contextlib.contextmanager
-def _answering(status: int, content: bytes):
+def _answering(status: int, content: bytes, **headers: str):
     """A server that answers everything alike."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

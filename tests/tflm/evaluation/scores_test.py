@@ -148,6 +148,23 @@ class ScoreTest(absltest.TestCase):
             places=3,
         )
 
+    def test_proportions_of_the_original(self):
+        # The eyes are 0.4 apart along x, and the answer for one of them is 0.1
+        # off along y. The image is three times as wide as the square it is
+        # squeezed to, and so is the distance of the eyes there.
+        train = _detections([[[0.0, 0.0]]], [[[0.1, -0.2], [0.0, 0.2]]])
+        test = _detections(
+            [[[0.0, 0.0]]],
+            [[[0.0, -0.2], [0.0, 0.2]]],
+            sizes=np.array([[100, 300]]),
+        )
+        found, _ = _score(train, test, ("a", "b"), (0, 1))
+        nme = found["nme_percent"]["mean_shape"]
+        self.assertAlmostEqual(nme, (25.0 + 0.0) / 2, places=4)
+        self.assertAlmostEqual(
+            found["nme_original_percent"]["mean_shape"], nme / 3, places=4
+        )
+
     def test_landmarks_as_they_are_and_what_they_tell_of(self):
         random = np.random.default_rng(0)
         # Landmark 1 is the keypoint; landmark 0 is somewhere.

@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import signal
@@ -143,6 +144,8 @@ class ExportScriptTest(absltest.TestCase):
         self.assertEqual(
             names, ["detector.tflite", "export.json", "saved_model"]
         )
+        report = json.loads((run / "export" / "export.json").read_text())
+        self.assertEqual((report["workdir"], report["step"]), (str(run), 0))
 
     def test_stopped_by_a_signal_it_leaves_nothing_behind(self):
         run = self.folder / "run"

@@ -99,6 +99,25 @@ class PublishingTest(absltest.TestCase):
             (folder / "saved_model" / "2").mkdir(parents=True)
         self.assertEqual(self._names(self.versions), ["1", "2"])
 
+    def test_versions_may_be_on_a_disk_of_their_own(self):
+        try:
+            other = self.enter_context(
+                tempfile.TemporaryDirectory(dir="/dev/shm")
+            )
+        except OSError:
+            self.skipTest("no other disk")
+        if os.stat(other).st_dev == os.stat(self.parent).st_dev:
+            self.skipTest("no other disk")
+        self.output_dir.mkdir(parents=True)
+        self.versions.symlink_to(other)
+
+        self._publish("first")
+        self._publish("second")
+
+        self.assertEqual(self._names(self.versions), ["1", "2"])
+        file = self.output_dir / "a.tflite"
+        self.assertEqual(file.read_text(), "second")
+
     def test_a_failure_changes_nothing(self):
         for failure in (KeyboardInterrupt, errors.UserError):
             with self.assertRaises(failure):

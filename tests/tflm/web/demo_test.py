@@ -376,6 +376,19 @@ class BrowserTest(parameterized.TestCase):
             self.page.evaluate("document.getElementById('video').srcObject")
         )
 
+    def test_a_camera_that_goes_away_is_told(self):
+        self._open("whole")
+        self._choose("#camera")
+        self._await_status("The camera is on.")
+        self.page.evaluate(
+            "document.getElementById('video').srcObject.getVideoTracks()[0]"
+            ".dispatchEvent(new Event('ended'))"
+        )
+        self._await_status("The camera has stopped.")
+        self.assertIsNone(
+            self.page.evaluate("document.getElementById('video').srcObject")
+        )
+
     def _marked(self) -> list[list[int]]:
         """Indices of the dots, and of the rows, that are marked."""
         return self.page.evaluate(
