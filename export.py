@@ -71,6 +71,8 @@ def main() -> int:
             raise errors.UserError(
                 "--web runs the float32 detector; add float32 to --quantize"
             )
+        # First, for it may lack a network.
+        litert = web.load_litert(_LITERT_DIR.value) if _WEB.value else []
         workdir = _WORKDIR.value or checkpoints.newest_workdir()
         output_dir = _OUTPUT_DIR.value or checkpoints.export_dir(workdir)
         config = checkpoints.load_config(workdir)
@@ -125,9 +127,9 @@ def main() -> int:
                 page,
                 pathlib.Path(output_dir, tflite.file_name("float32")),
                 images[:_NUM_EXAMPLES],
+                litert,
                 title=f"Landmarks of {config.data.dataset}",
                 keypoint_names=keypoint_map.names if keypoint_map else (),
-                litert_dir=_LITERT_DIR.value,
             )
         except KeyboardInterrupt as stop:
             print("export.py: stopped; no page was written", file=sys.stderr)

@@ -61,4 +61,13 @@ def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
             print(f"{script}: stopped", file=sys.stderr)
             return 130
 
-    app.run(guarded)
+    app.run(guarded, argv=[_with_home(argument) for argument in sys.argv])
+
+
+def _with_home(argument: str) -> str:
+    """Replaces ~ in --flag=~/folder, which most shells leave as it is."""
+    flag, equals, value = argument.partition("=")
+    if not (equals and flag.startswith("-")):
+        return argument
+    paths = map(os.path.expanduser, value.split(","))
+    return f"{flag}={','.join(paths)}"

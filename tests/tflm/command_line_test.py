@@ -34,6 +34,24 @@ class CommandLineTest(absltest.TestCase):
     def test_a_user_may_turn_it_off(self):
         self.assertEqual(_seen(**{_NAME: "0"}), ("0", False))
 
+    def test_a_tilde_after_a_flag_is_the_home_folder(self):
+        printed = subprocess.check_output(
+            [
+                sys.executable,
+                "-c",
+                "from absl import flags; from tflm import command_line\n"
+                "paths = flags.DEFINE_list('paths', [], '')\n"
+                "command_line.run(lambda rest: print(paths.value, rest), True)",
+                "--paths=~/a,b~,~/c=d",
+                "~/e",
+            ],
+            env={**os.environ, "HOME": "/home/me", "PYTHONPATH": str(_ROOT)},
+            text=True,
+        )
+        self.assertEqual(
+            printed, "['/home/me/a', 'b~', '/home/me/c=d'] ['~/e']\n"
+        )
+
 
 if __name__ == "__main__":
     absltest.main()

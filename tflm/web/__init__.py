@@ -1,5 +1,6 @@
 """A detector as a web page that needs no server-side code."""
 
 from tflm.web.demo import write
+from tflm.web.litert import load as load_litert
 
-__all__ = ["write"]
+__all__ = ["load_litert", "write"]

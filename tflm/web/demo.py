@@ -40,10 +40,10 @@ def write(
     folder: str | os.PathLike,
     tflite_file: str | os.PathLike,
     images: Sequence[np.ndarray],
+    litert_archives: Sequence[bytes],
     *,
     title: str,
     keypoint_names: Sequence[str] = (),
-    litert_dir: str | os.PathLike | None = None,
 ) -> None:
     """Writes the page, whole or not at all.
 
@@ -55,20 +55,19 @@ def write(
         tflite_file: a detector in float32, as `serving.tflite.write` writes it.
         images: uint8 `[H, W, 3]` of any sizes, to try; the first is shown at
             once.
+        litert_archives: of `litert.load`.
         title: of the page.
         keypoint_names: of the outputs `keypoints` of the detector, if it has
             them.
-        litert_dir: see `litert.unpack`.
 
     Raises:
-        errors.UserError: if the detector is not one of export.py, LiteRT.js
-            cannot be had, or `folder` cannot be written or holds anything but
-            a page.
+        errors.UserError: if the detector is not one of export.py, or `folder`
+            cannot be written or holds anything but a page.
         ValueError: if there are more or fewer names than keypoints.
     """
     notes = _notes(pathlib.Path(tflite_file), title, keypoint_names)
     with _replacing(pathlib.Path(folder)) as new:
-        litert.unpack(new / "litert", litert_dir)
+        litert.unpack(litert_archives, new / "litert")
         for name, name_there in _PAGE.items():
             shutil.copyfile(_HERE / name, new / name_there)
         shutil.copyfile(_LICENCE, new / "LICENSE.txt")

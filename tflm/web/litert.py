@@ -11,6 +11,7 @@ Source: https://github.com/google-ai-edge/LiteRT, litert/js; Apache License 2.0.
 """
 
 import base64
+from collections.abc import Sequence
 import dataclasses
 import hashlib
 import http.client
@@ -77,25 +78,29 @@ _PACKAGES = (
 )
 
 
-def unpack(
-    folder: str | os.PathLike, litert_dir: str | os.PathLike | None = None
-) -> None:
-    """Writes `index.js`, `wasm_utils.js` and `wasm/` into a folder.
+def load(litert_dir: str | os.PathLike | None = None) -> list[bytes]:
+    """Gives the archives of the packages, for `unpack`.
 
     Args:
-        folder: made if needed.
         litert_dir: where the archives of `npm pack` are; None: they come from
             the cache, or from the registry that npm is set up for.
 
     Raises:
         errors.UserError: if they cannot be had, or are not what they should be.
     """
-    for package in _PACKAGES:
-        archive = (
-            _fetch(package)
-            if litert_dir is None
-            else _read(package, litert_dir)
-        )
+    if litert_dir is None:
+        return [_fetch(package) for package in _PACKAGES]
+    return [_read(package, litert_dir) for package in _PACKAGES]
+
+
+def unpack(archives: Sequence[bytes], folder: str | os.PathLike) -> None:
+    """Writes `index.js`, `wasm_utils.js` and `wasm/` into a folder.
+
+    Args:
+        archives: of `load`.
+        folder: made if needed.
+    """
+    for package, archive in zip(_PACKAGES, archives, strict=True):
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for member, name in package.members.items():
                 path = pathlib.Path(folder, name)

@@ -1,4 +1,5 @@
 import base64
+import errno
 import functools
 import hashlib
 import http.server
@@ -29,6 +30,7 @@ from tflm.web import litert
 
 # Of the third, each pixel of the view has many; the last is not even.
 _SIZES = [(48, 48), (60, 300), (500, 170), (33, 57)]
+_ARCHIVES = [b"of LiteRT.js"]
 _NAMES = ("left <b>eye</b>", "right eye")
 
 
@@ -81,11 +83,13 @@ class WriteTest(absltest.TestCase):
         )
 
     def _write(self, images=(), **options):
-        web.write(self.folder, self.file, images, title="Mice", **options)
+        web.write(
+            self.folder, self.file, images, _ARCHIVES, title="Mice", **options
+        )
 
     def test_the_page_knows_the_model_and_keeps_every_pixel(self):
         images = _images()
-        self._write(images, litert_dir="packed")
+        self._write(images)
 
         notes = json.loads((self.folder / "demo.json").read_text())
         self.assertEqual((notes["image_size"], notes["full_size"]), (32, 40))
@@ -106,7 +110,7 @@ class WriteTest(absltest.TestCase):
             (self.folder / "detector.tflite").read_bytes(),
             self.file.read_bytes(),
         )
-        self.assertEqual(self.unpack.call_args.args[1], "packed")
+        self.assertEqual(self.unpack.call_args.args[0], _ARCHIVES)
 
     def test_the_policy_of_the_page_allows_its_import_map_alone(self):
         self._write()
@@ -126,8 +130,8 @@ class WriteTest(absltest.TestCase):
         self._write(_images()[:1])
         self.assertLen(list(self.folder.glob("examples/*")), 1)
 
-        self.unpack.side_effect = errors.UserError("no network")
-        with self.assertRaisesRegex(errors.UserError, "no network"):
+        self.unpack.side_effect = OSError(errno.ENOSPC, "disk full")
+        with self.assertRaisesRegex(errors.UserError, "cannot .*: disk full;"):
             self._write(_images())
         self.assertLen(list(self.folder.glob("examples/*")), 1)
         self.assertEqual(list(self.folder.parent.iterdir()), [self.folder])
@@ -164,7 +168,7 @@ class BrowserTest(parameterized.TestCase):
             cls.enter_context(tempfile.TemporaryDirectory())
         )
         try:
-            litert.unpack(cls.root / "litert")
+            archives = litert.load()
         except errors.UserError as error:
             raise unittest.SkipTest(f"needs LiteRT.js: {error}") from error
         cls.images = _images()
@@ -184,6 +188,7 @@ class BrowserTest(parameterized.TestCase):
                 cls.root / name,
                 file,
                 cls.images,
+                archives,
                 title=f"The {name} one",
                 keypoint_names=names,
             )

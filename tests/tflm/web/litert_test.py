@@ -74,7 +74,7 @@ class LitertTest(absltest.TestCase):
 
     def _unpack(self, litert_dir=None) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as folder:
-            litert.unpack(folder, litert_dir)
+            litert.unpack(litert.load(litert_dir), folder)
             return {
                 path.relative_to(folder).as_posix(): path.read_bytes()
                 for path in pathlib.Path(folder).rglob("*")
