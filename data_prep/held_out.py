@@ -50,6 +50,8 @@ def metadata(
     roles = {"train": "train"}
     if shares["val"]:
         roles["val"] = "val"
+    if shares["test"]:
+        roles["test"] = "test"
     if names:
         roles["regression_train"] = "annotated_train"
         if shares["test"]:

@@ -11,8 +11,8 @@ pixel: what a pixel is in all that follows.
 no_annotations: why nothing was scored, else null. If not null, the keys from
     num_train to calibration are null.
 num_train, num_test: images the linear maps were fitted and scored on.
-nme_percent: `no_bias`, `bias`, `untrained_no_bias`, `untrained_bias`,
-    `mean_shape`: mean point error over the distance of the dataset's
+nme_percent: `no_bias`, `bias`, `ridge`, `untrained_no_bias`,
+    `untrained_bias`, `mean_shape`: mean point error over the distance of the dataset's
     normalising pair; null if it has none.
 mean_error_px: likewise: mean point error.
 nme_original_percent: as nme_percent, in the proportions of the image that
@@ -39,7 +39,8 @@ consistency, bottleneck_use, jitter, invariance: see the modules of these
     correspondence and calibration are null if there are no landmarks.
 
 `no_bias` and `bias` are the linear maps from landmarks to keypoints without
-and with a constant term, `untrained` the same maps from the landmarks of
+and with a constant term, `ridge` one with a constant term and small weights
+(`regression.fit_ridge`), `untrained` the same maps from the landmarks of
 `detections.untrained_model`; `mean_shape` answers every image with the mean of
 the training annotations. A number that nothing was counted for is null.
 """
@@ -115,8 +116,9 @@ def evaluate(
 
     Writes to `checkpoints.evaluation_dir`, in place of what was there:
     `metrics.json`, with annotations `image_errors.npz`, and figures, a video
-    and a page. The map with bias goes
-    to `checkpoints.keypoint_map_path` if the run was trained on the dataset.
+    and a page. The map of ridge regression, which also does with few labelled
+    images, goes to `checkpoints.keypoint_map_path` if the run was trained on
+    the dataset.
 
     Args:
         workdir: the run.

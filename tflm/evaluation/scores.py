@@ -38,7 +38,7 @@ class Scored:
 
     predicted_px: dict[str, np.ndarray]  # Method -> [N, P, 2], of the view.
     matched_px: np.ndarray | None  # [N, P, 2]: each keypoint's own landmark.
-    keypoint_map: regression.LinearMap  # With bias, pixels of the view.
+    keypoint_map: regression.LinearMap  # Ridge, pixels of the view.
     # Of the map without bias, [N, P]: mean_error_px and, with a normalizing
     # pair, nme_percent; and of each image its clip_ids, index and videos.
     image_errors: dict[str, np.ndarray]
@@ -91,6 +91,7 @@ def score(
         )
         for name, with_bias in (("no_bias", False), ("bias", True))
     }
+    maps["ridge"] = regression.fit_ridge(train_px, truth_px)
     mean_shape = regression.mean_shape(truth_px)
 
     def predict(part: detections.Detections) -> dict[str, np.ndarray]:
@@ -188,7 +189,7 @@ def score(
         image_errors["nme_percent"] = metrics.normalized_point_errors(
             predicted_px["no_bias"], answer_px, pair
         )
-    return found, Scored(predicted_px, matched_px, maps["bias"], image_errors)
+    return found, Scored(predicted_px, matched_px, maps["ridge"], image_errors)
 
 
 def _errors(

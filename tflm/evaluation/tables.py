@@ -8,12 +8,13 @@ from tflm.evaluation import scores
 _METHODS = {
     "no_bias": "no bias",
     "bias": "with bias",
+    "ridge": "with bias, ridge",
     "untrained_no_bias": "untrained, no bias",
     "untrained_bias": "untrained, with bias",
     "mean_shape": "mean shape",
 }
 ERRORS = {"nme_percent": "NME, %", "mean_error_px": "mean error, px"}
-_FITS = {"no_bias": "no bias", "bias": "with bias", "ridge": "with bias, ridge"}
+_FITS = {name: _METHODS[name] for name in ("no_bias", "bias", "ridge")}
 _OF_NUMBERS = "0123456789-+"  # Their first characters.
 _MOST_STABLE = 5  # Landmarks of the table of invariance.
 
@@ -125,7 +126,8 @@ def _errors(found: dict) -> Table:
         rows,
         f"fitted on {found['num_train']} images, scored on"
         f" {found['num_test']}; pixels of a {scores.VIEW_SIZE} px view; in"
-        " brackets 95 % intervals; untrained: the same network before training;"
+        " brackets 95 % intervals; ridge: with small weights, what tflm.predict"
+        " and export.py use; untrained: the same network before training;"
         " mean shape: a constant",
     )
 

@@ -186,6 +186,7 @@ function stopCamera() {
   part('camera').setAttribute('aria-pressed', 'false');
   part('camera').textContent = 'Use the camera';
   part('next-camera').hidden = true;
+  if (found) showPoints(); // With the confidence in their names again.
 }
 
 function stop(aStream) {
@@ -281,8 +282,10 @@ function showPoints() {
     dot.classList.toggle('right', x > 0.6 * width);
     const value = confidence.toFixed(2);
     const row = rows[index].firstElementChild;
+    // A name that changes at every frame would be read out at every frame.
+    const label = stream ? name : `${name}, confidence ${value}`;
     for (const button of [dot, row]) {
-      button.setAttribute('aria-label', `${name}, confidence ${value}`);
+      button.setAttribute('aria-label', label);
     }
     row.querySelector('.value').textContent = value;
     row.style.setProperty('--confidence', confidence);

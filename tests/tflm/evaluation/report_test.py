@@ -211,7 +211,7 @@ class EvaluateTest(parameterized.TestCase):
             scores.in_view(test.annotations),
         )
         self.assertAlmostEqual(
-            error, self.found["mean_error_px"]["bias"], places=3
+            error, self.found["mean_error_px"]["ridge"], places=3
         )
 
     def test_untrained_model_does_no_better_than_a_constant_by_much(self):

@@ -368,6 +368,8 @@ class BrowserTest(parameterized.TestCase):
             {attributes: true, subtree: true});
         })"""
         self.assertEqual(self.page.evaluate(frames), 2)
+        label = "document.querySelector('.dot').getAttribute('aria-label')"
+        self.assertEqual(self.page.evaluate(label), "Landmark 0")
         self._choose("#camera")
         self._await_status("The camera is off.")
 
@@ -377,6 +379,9 @@ class BrowserTest(parameterized.TestCase):
         png = base64.b64decode(data.partition(",")[2])
         with Image.open(io.BytesIO(png)) as frame:
             self._assert_shown("whole", np.asarray(frame.convert("RGB")))
+        self.assertRegex(
+            self.page.evaluate(label), r"\ALandmark 0, confidence \d.\d\d\Z"
+        )
         self.assertIsNone(
             self.page.evaluate("document.getElementById('video').srcObject")
         )
