@@ -6,7 +6,7 @@ Stop it at any time: the same command continues from the last checkpoint.
 """
 
 import dataclasses
-import importlib.util
+import importlib
 import logging
 import os
 import pathlib
@@ -25,6 +25,7 @@ from tflm.training import checkpoints
 from tflm.training import loop
 from tflm.training import precision
 
+_ROOT = pathlib.Path(__file__).resolve().parent
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Dataset, and its preset; puppets if not given."
 )
@@ -60,6 +61,15 @@ def main() -> int:
         raise errors.UserError(
             f"no preset {preset!r}; one of {configs.PRESET_NAMES}"
         )
+    of_preset = configs.PRESETS[preset].data.dataset
+    if _DATASET.value not in (None, of_preset):
+        raise errors.UserError(
+            f"--preset={preset} is for {of_preset}, not for"
+            f" --dataset={_DATASET.value}"
+            if _PRESET.value
+            else f"--dataset={preset} is a preset of {of_preset}; give it as"
+            f" --preset={preset}"
+        )
     workdir = _WORKDIR.value or checkpoints.default_workdir(preset)
     try:
         config = configs.override(configs.PRESETS[preset], _SET.value)
@@ -67,8 +77,9 @@ def main() -> int:
         raise errors.UserError(f"--set: {error}") from error
     if _DATASET.value not in (None, config.data.dataset):
         raise errors.UserError(
-            f"--preset={preset} is for {config.data.dataset}, not for"
-            f" --dataset={_DATASET.value}"
+            f"--dataset={_DATASET.value} and --set"
+            f" data.dataset={config.data.dataset} contradict each other; leave"
+            " one out"
         )
     if _LOSS_WEIGHTS.value and config.loss.name != "perceptual":
         raise errors.UserError(
@@ -148,7 +159,8 @@ def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
     except FileNotFoundError as error:
         name = dataset.partition("/")[0]  # A config may follow.
         module = f"data_prep.{name}.{name}_dataset_builder"
-        if importlib.util.find_spec(f"data_prep.{name}") is None:
+        script = _ROOT / "data_prep" / name / f"{name}_dataset_builder.py"
+        if not script.exists():
             raise errors.UserError(f"data.dataset: {error}") from error
         builder = importlib.import_module(module).Builder
     command = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
@@ -164,9 +176,8 @@ def _open_or_build(dataset: str, data_dir: str) -> shards_lib.Shards:
             )
         )
     print(f"no shards of {dataset} in {data_dir} yet: building them")
-    root = pathlib.Path(__file__).resolve().parent
     command = [sys.executable, "-m", "data_prep", *command]
-    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": path}
     ) as build:

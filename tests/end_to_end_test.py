@@ -213,6 +213,19 @@ class EndToEndTest(absltest.TestCase):
             _run("train.py", "--dataset=images", "--preset=celeba", self.data),
             "--preset=celeba is for celeba, not for --dataset=images",
         )
+        self._assert_one_line_error(
+            _run("train.py", "--dataset=celeba_fast", self.data),
+            "--dataset=celeba_fast is a preset of celeba; give it as"
+            " --preset=celeba_fast",
+        )
+        self._assert_one_line_error(
+            _run("train.py", *train, "--set=data.dataset=mine"),
+            "--dataset=puppets and --set data.dataset=mine contradict each",
+        )
+        self._assert_one_line_error(
+            _run("train.py", *train[1:], "--set=data.dataset=my.video"),
+            "data.dataset: no shards of my.video in ",
+        )
         missing = _run("train.py", "--dataset=celeba", self.data)
         self._assert_one_line_error(
             missing,

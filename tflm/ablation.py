@@ -226,7 +226,8 @@ def table(ablation: Ablation, rows: list[dict]) -> str:
         settings += f" --loss_weights={ablation.loss_weights}"
     train = ablation.config(()).train
     ends = "; the learning rate's schedule ends with them"
-    num_cores = len(os.sched_getaffinity(0))
+    has_limit = hasattr(os, "sched_getaffinity")  # Linux alone tells.
+    num_cores = len(os.sched_getaffinity(0)) if has_limit else os.cpu_count()
     return "\n".join(
         [
             f"`--preset={ablation.preset} --minutes={ablation.minutes:g}"

@@ -73,6 +73,20 @@ class ConfigsTest(parameterized.TestCase):
             ["model.num_landmarks is 30, now 10"],
         )
 
+    def test_settings_that_are_valid_together_come_in_any_order(self):
+        gaps = ["data.min_gap=60", "data.max_gap=90"]
+        preset = configs.PRESETS["human36m"]
+        one = configs.override(preset, gaps)
+        self.assertEqual((one.data.min_gap, one.data.max_gap), (60, 90))
+        self.assertEqual(configs.override(preset, gaps[::-1]), one)
+
+    def test_windows_are_of_landmarks(self):
+        with self.assertRaisesRegex(ValueError, "window_share is for landmark"):
+            configs.override(
+                configs.Config(),
+                ["train.window_share=0.5", "model.bottleneck=fully_connected"],
+            )
+
     def test_an_int_serves_as_a_float(self):
         config = configs.override(configs.Config(), ["train.clip_norm=2"])
         self.assertIsInstance(config.train.clip_norm, float)

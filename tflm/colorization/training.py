@@ -100,10 +100,10 @@ def train(
             or the images are all grey.
         FloatingPointError: if the loss or the gradients are not finite.
     """
-    shards.num_clips("train")
+    data = shards.identity("train")
     _refuse_grey(config, shards)
     workdir = str(folder / "training")
-    with checkpoints.claimed(workdir, config):
+    with checkpoints.claimed(workdir, config, data):
         tf.keras.utils.set_random_seed(config.train.seed)
         computed_in = precision.resolve(config.train.precision)
         model = network.colorizer(

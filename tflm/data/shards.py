@@ -52,6 +52,21 @@ class Shards:
         self.num_clips(role)
         return self.builder.info.metadata["num_frames"][self.splits[role]]
 
+    def identity(self, role: str) -> dict[str, int | str]:
+        """What tells a role's clips from others of the same name.
+
+        Returns:
+            `version` of the builder, number of `clips`, and their `bytes`.
+
+        Raises:
+            errors.UserError: see `num_clips`.
+        """
+        return {
+            "version": str(self.builder.version),
+            "clips": self.num_clips(role),
+            "bytes": self.builder.info.splits[self.splits[role]].num_bytes,
+        }
+
     def clips(self, role: str, shuffle_seed: int | None = None):
         """The clips of a role, in a fixed order, or reshuffled by file.
 
@@ -82,7 +97,8 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
 
     Raises:
         FileNotFoundError: if `data_dir` holds no finished build of it.
-        errors.UserError: if an earlier version of data_prep wrote it.
+        errors.UserError: if an earlier version of data_prep wrote it, or
+            another program, or files are missing.
     """
     root = pathlib.Path(data_dir) / dataset
     versions = sorted(
@@ -99,12 +115,24 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
             f" data_prep --dataset={dataset} --data_dir={data_dir}"
         )
     builder = tfds.builder_from_directory(versions[-1])
+    if "frames" not in builder.info.features:
+        raise errors.UserError(
+            f"{versions[-1]} was not written by data_prep; choose another"
+            " --data_dir"
+        )
     if "scale" not in builder.info.features["frames"]:
         raise errors.UserError(
             f"{versions[-1]} was written by an earlier version of data_prep;"
             f" build it again with: python -m data_prep --dataset={dataset}"
             f" --data_dir={data_dir}"
         )
+    for split in builder.info.splits.values():
+        for path in split.filepaths:
+            if not path.exists():
+                raise errors.UserError(
+                    f"{path} is missing; copy the whole folder"
+                    f" {versions[-1]}, or build it again"
+                )
     facts = builder.info.metadata
     pair = facts["normalizing_pair"]
     return Shards(

@@ -12,8 +12,8 @@ no_annotations: why nothing was scored, else null. If not null, the keys from
     num_train to calibration are null.
 num_train, num_test: images the linear maps were fitted and scored on.
 nme_percent: `no_bias`, `bias`, `ridge`, `untrained_no_bias`,
-    `untrained_bias`, `mean_shape`: mean point error over the distance of the dataset's
-    normalising pair; null if it has none.
+    `untrained_bias`, `mean_shape`: mean point error over the distance of the
+    dataset's normalising pair; null if it has none.
 mean_error_px: likewise: mean point error.
 nme_original_percent: as nme_percent, in the proportions of the image that
     data_prep read; the view is square, whatever these are.

@@ -24,9 +24,10 @@ def kernel_initializer(
     """First weights of a convolution.
 
     Args:
-        name: of `configs.INITIALIZERS`. "truncated_normal" (released code) and
-            "normal" (paper) have a standard deviation of 0.01; "he_normal" that
-            of He et al. (ICCV 2015), which keeps the scale of ReLU layers.
+        name: of `configs.INITIALIZERS`. "normal" (paper) has a standard
+            deviation of 0.01; "truncated_normal" (released code) is that cut
+            off at two deviations, which leaves 0.0088; "he_normal" has that of
+            He et al. (ICCV 2015), which keeps the scale of ReLU layers.
         is_last: a network's last convolution, which no normalisation follows:
             its scale matters, and "he_normal" leaves it at 0.01.
     """
@@ -37,6 +38,7 @@ def kernel_initializer(
     return tf.keras.initializers.TruncatedNormal(stddev=0.01)
 
 
+@tf.keras.utils.register_keras_serializable(package="tflm")
 class SymmetricPadding(tf.keras.layers.Layer):
     """Mirrors the border of images, its pixels included, to pad them.
 
@@ -52,10 +54,18 @@ class SymmetricPadding(tf.keras.layers.Layer):
 
     Returns:
         `[B, H + kernel_size - stride, W + kernel_size - stride, C]`.
+
+    Raises:
+        ValueError: if the stride is larger than the kernel.
     """
 
     def __init__(self, kernel_size: int, stride: int = 1, **kwargs):
         super().__init__(**kwargs)
+        if not 1 <= stride <= kernel_size:
+            raise ValueError(
+                f"stride must be from 1 to kernel_size ({kernel_size}), got"
+                f" {stride}"
+            )
         self.kernel_size = kernel_size
         self.stride = stride
 

@@ -1,6 +1,8 @@
 """What a workdir holds; the only module that knows its file names.
 
 config.json         The experiment.
+origin.json         What it was begun with: the data, and whose weights.
+lock                Held by the process that trains.
 checkpoints/        Weights, optimizer, state of the loss; named by step.
 summaries/          TensorBoard events.
 eval/DATASET/       Written by evaluate.py.
@@ -9,10 +11,14 @@ keypoints.npz       Named keypoints from landmarks; written by evaluate.py.
 """
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import fcntl
+import json
+import os
 import pathlib
+import shutil
 
 import tensorflow as tf
 
@@ -20,7 +26,7 @@ from tflm import configs
 from tflm import errors
 from tflm import files
 
-_CONFIG, _LOCK, _PREFIX = "config.json", "lock", "step"
+_CONFIG, _ORIGIN, _LOCK, _PREFIX = "config.json", "origin.json", "lock", "step"
 _KEPT = 2  # Checkpoints.
 _ROOT = "runs"
 
@@ -67,20 +73,34 @@ def newest_workdir(root: str = _ROOT) -> str:
 
 
 @contextlib.contextmanager
-def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
+def claimed(
+    workdir: str,
+    config: configs.Config,
+    data: Mapping[str, object] | None = None,
+    init_from: str | None = None,
+) -> Iterator[None]:
     """Makes `workdir` this process's and this config's own.
 
     A run goes on with its own settings. Only what is no part of what the
     weights are may change: how often is logged, pictured and saved; and there
     may be more steps, unless their number shapes the learning rate (cosine) or
-    the landmarks' windows.
+    the landmarks' windows. It also goes on with its own data, and from the
+    weights that it was begun with.
+
+    Args:
+        workdir: made if it does not exist.
+        config: the experiment.
+        data: what tells the data from other data; see `Shards.identity`. None:
+            it is not known.
+        init_from: workdir whose weights a new run starts from.
 
     Raises:
         errors.UserError: if another process trains in it, or it was made with
-            other settings than that.
+            other settings than that, other data or other first weights.
     """
     folder = pathlib.Path(workdir)
     folder.mkdir(parents=True, exist_ok=True)
+    init_from = init_from and os.path.normpath(init_from)
     with open(folder / _LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,9 +118,41 @@ def claimed(workdir: str, config: configs.Config) -> Iterator[None]:
                     f" {'; '.join(changed)}; choose another --workdir, or"
                     f" remove {workdir}"
                 )
+            _check_origin(folder, data, init_from)
+        elif data is not None:
+            origin = {"data": data, "init_from": init_from}
+            files.write_json(folder / _ORIGIN, origin)
         with files.replacing(folder / _CONFIG) as partial:
             partial.write_text(configs.to_json(config))
         yield
+
+
+def _check_origin(
+    folder: pathlib.Path,
+    data: Mapping[str, object] | None,
+    init_from: str | None,
+) -> None:
+    """Compares what is known with what the run was begun with."""
+    try:
+        origin = json.loads((folder / _ORIGIN).read_text())
+        before, begun_from = origin["data"], origin["init_from"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return  # Of a run of an earlier version.
+    if data is not None and before != data:
+        raise errors.UserError(
+            f"{folder} was trained on other data of that name:"
+            f" {_in_words(before)}, now {_in_words(data)}; name the former with"
+            " --data_dir, or choose another --workdir"
+        )
+    if init_from not in (None, begun_from):
+        raise errors.UserError(
+            f"{folder} was begun from {begun_from or 'new weights'}, not from"
+            f" --init_from={init_from}; choose another --workdir"
+        )
+
+
+def _in_words(data: Mapping[str, object]) -> str:
+    return " ".join(f"{name} {value}" for name, value in data.items())
 
 
 def _with_free_settings(
@@ -154,12 +206,21 @@ def save(
     try:
         _everything(model, optimizer, loss).write(str(path))
     except tf.errors.OpError as error:  # The disk is full, for example.
+        _remove_all_but(_checkpoints(workdir), folder)
         raise errors.UserError(f"cannot write {path}: {error.message}") from (
             error
         )
-    for path in _checkpoints(workdir)[:-_KEPT]:
-        for file in folder.glob(f"{path.name}.*"):
-            file.unlink()
+    _remove_all_but(_checkpoints(workdir)[-_KEPT:], folder)
+
+
+def _remove_all_but(kept: list[pathlib.Path], folder: pathlib.Path) -> None:
+    """Removes other checkpoints, also those that were cut off."""
+    names = {path.name for path in kept}
+    for path in folder.glob(f"{_PREFIX}-*"):
+        if path.is_dir():  # TensorFlow writes there before it renames.
+            shutil.rmtree(path)
+        elif path.stem not in names:
+            path.unlink()
 
 
 def restore_or_initialize(
@@ -241,7 +302,10 @@ def _restored(checkpoint: tf.train.Checkpoint, path: pathlib.Path):
 
 
 def _misfit(path: pathlib.Path) -> str:
-    return f"checkpoint {path} does not fit the model of its config.json"
+    return (
+        f"checkpoint {path} does not fit the model of its config.json; take"
+        " both from the same run"
+    )
 
 
 def _checkpoint_dir(workdir: str) -> pathlib.Path:

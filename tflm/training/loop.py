@@ -42,7 +42,8 @@ def train(
         shards: clips of `config.data.dataset`.
         workdir: one run's folder; made if it does not exist.
         loss: what `config.loss` names, new.
-        init_from: workdir whose weights a new run starts from.
+        init_from: workdir whose weights a new run starts from; one that goes
+            on was begun from it.
 
     Returns:
         The step reached, less than `train.num_steps` if it was stopped.
@@ -52,8 +53,8 @@ def train(
         FloatingPointError: if a loss or the gradients are not finite at any
             step; nothing is saved from that step on.
     """
-    shards.num_clips("train")
-    with checkpoints.claimed(workdir, config):
+    data = shards.identity("train")
+    with checkpoints.claimed(workdir, config, data, init_from):
         tf.keras.utils.set_random_seed(config.train.seed)
         computed_in = precision.resolve(config.train.precision)
         model = landmark_model.LandmarkModel(config.model, computed_in)
@@ -73,6 +74,9 @@ def train(
             config.model.image_size,
             computed_in,
         )
+        if step >= config.train.num_steps:
+            _log.info("there is nothing left to train")
+            return step
         return _run(config, shards, workdir, state, step)
 
 
@@ -118,7 +122,7 @@ def _run(
         progress_lib.progress(step, last_step) as progress,
     ):
         since, step_since = time.monotonic(), step
-        is_last = step >= last_step
+        is_last = False
         while not is_last:
             unchecked.append(train_step(next(batches)))
             step += 1
@@ -137,7 +141,7 @@ def _run(
                 progress.update_to(step, metrics, speed)
                 since, step_since = time.monotonic(), step
             if is_pictured:
-                _log_landmarks(writer, step, model, probe)
+                _log_landmarks(writer, step, model, probe, config.train)
             if is_saved:
                 checkpoints.save(workdir, *state)
     writer.close()
@@ -152,9 +156,13 @@ def _log_scalars(writer, step, metrics, optimizer, speed) -> None:
         tf.summary.scalar("images_per_second", speed)
 
 
-def _log_landmarks(writer, step, model, probe) -> None:
+def _log_landmarks(writer, step, model, probe, config) -> None:
     """Health of the landmarks and pictures, on the same pairs every time."""
-    outputs = model((probe["source"], probe["target"]), training=False)
+    outputs = model(
+        (probe["source"], probe["target"]),
+        training=False,
+        windows=steps.windows(step, config),
+    )
     shown = {
         "source": probe["source"],
         "target": probe["target"],

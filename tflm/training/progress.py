@@ -53,7 +53,7 @@ class Progress(tqdm.tqdm):
 def progress(step: int, last_step: int) -> Iterator[Progress]:
     """A bar from `step` to `last_step`; log lines appear above it."""
     bar_format = (
-        "step {n_fmt}/{total_fmt} {bar:24} {postfix}, {elapsed} passed,"
+        "step {n_fmt}/{total_fmt} {bar:24}{postfix}, {elapsed} passed,"
         " {remaining} left"
     )
     with (

@@ -18,6 +18,7 @@ from tflm import errors
 from tflm.data import pairs
 from tflm.data import shards as shards_lib
 from tflm.data import stills
+from tflm.data import warps
 
 VIDEO = configs.override(
     configs.PRESETS["puppets"],
@@ -187,6 +188,44 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
         self.assertGreater(batch["mask"][:, 16, 16].min(), 0.9)
         for name in ("source", "target", "mask"):
             self.assertAllInRange(batch[name], -1e-5, 1 + 1e-5)
+
+    @parameterized.parameters("tps", "video")
+    def test_what_is_warped_by_what(self, kind):
+        config = configs.override(
+            VIDEO,
+            [
+                f"data.pairs={kind}",
+                "target_warp.rotation=1",
+                "source_warp.rotation=2",
+            ],
+        )
+
+        def translation(warp, batch_size, seed):
+            del seed
+            rows, columns = (3, 0) if warp == config.target_warp else (0, 2)
+            found = np.zeros([batch_size, warps.CONTROL_POINTS**2 + 3, 2])
+            shift = [2 * rows / 31, 2 * columns / 31]  # Of the place seen.
+            found[:, -3:] = [shift, [1, 0], [0, 1]]
+            return tf.constant(found, tf.float32)
+
+        with mock.patch.object(warps, "random_coefficients", translation):
+            batch = _batches(config, 1)[0]
+
+        frames = np.concatenate(list(_frames().values()))
+        mask = warps.border_mask(32)
+        for target, source, counts in zip(
+            batch["target"], batch["source"], batch["mask"]
+        ):
+            shown = _as_uint8(target)[:-3]
+            (still,) = (f for f in frames if (f[3:] == shown).all())
+            self.assertAllClose(counts[:-3], mask[3:], atol=1e-4)
+            shown = _as_uint8(source)[:, :-2]
+            if kind == "tps":  # The warped target, warped again.
+                self.assertAllClose(source[:, :-2], target[:, 2:], atol=1e-4)
+            else:  # Another frame.
+                others = [f for f in frames if (f[:, 2:] == shown).all()]
+                self.assertLen(others, 1)
+                self.assertNotAllEqual(others[0], still)
 
     def test_another_first_step_gives_other_clips(self):
         clips = _frames()

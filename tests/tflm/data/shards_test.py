@@ -15,6 +15,12 @@ from tflm.data import shards
 from tflm.data import stills
 
 
+def _copied(folder: pathlib.Path, version: str) -> pathlib.Path:
+    """Shards of puppets below a new data folder."""
+    built = pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.1.0"
+    return shutil.copytree(built, folder / "puppets" / version)
+
+
 class ShardsTest(tf.test.TestCase):
     def test_facts_come_from_the_metadata(self):
         opened = tiny_shards.puppets()
@@ -39,16 +45,34 @@ class ShardsTest(tf.test.TestCase):
 
     def test_shards_of_an_earlier_version_are_named(self):
         folder = pathlib.Path(self.get_temp_dir())
-        old = folder / "puppets" / "1.0.0"
-        shutil.copytree(
-            pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.1.0", old
-        )
+        old = _copied(folder, "1.0.0")
         features = json.loads((old / "features.json").read_text())
         frames = features["featuresDict"]["features"]["frames"]
         del frames["sequence"]["feature"]["featuresDict"]["features"]["scale"]
         (old / "features.json").write_text(json.dumps(features))
         with self.assertRaisesRegex(
             errors.UserError, r"puppets/1\.0\.0 was .* python -m data_prep"
+        ):
+            shards.open_shards(str(folder), "puppets")
+
+    def test_what_data_prep_did_not_write_is_named(self):
+        folder = pathlib.Path(self.get_temp_dir()) / "other"
+        other = _copied(folder, "3.0.0")
+        features = json.loads((other / "features.json").read_text())
+        parts = features["featuresDict"]["features"]
+        parts["views"] = parts.pop("frames")
+        (other / "features.json").write_text(json.dumps(features))
+        with self.assertRaisesRegex(
+            errors.UserError, r"puppets/3\.0\.0 was not written by data_prep"
+        ):
+            shards.open_shards(str(folder), "puppets")
+
+    def test_a_missing_file_is_named(self):
+        folder = pathlib.Path(self.get_temp_dir()) / "cut"
+        path = next(_copied(folder, "1.1.0").glob("*test.tfrecord*"))
+        path.unlink()
+        with self.assertRaisesRegex(
+            errors.UserError, f"{path.name} is missing; copy the whole folder"
         ):
             shards.open_shards(str(folder), "puppets")
 

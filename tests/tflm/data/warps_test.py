@@ -115,8 +115,11 @@ class WarpsTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllClose(drawn[:, -3].std(axis=0), [0.1, 0.1], rtol=0.05)
         angle = np.arctan2(drawn[:, -1, 0], drawn[:, -1, 1])
         self.assertAllClose(np.degrees(angle.std()), 10.0, rtol=0.05)
+        scale = np.linalg.norm(drawn[:, -1], axis=-1)
+        self.assertAllClose(scale.mean(), 1.0, atol=0.01)
+        self.assertAllClose(scale.std(), 0.1, rtol=0.05)
 
-    def test_half_of_the_points_bend(self):
+    def test_half_of_the_coefficients_bend(self):
         config = configs.WarpConfig(bend_half=0.01)
         drawn = warps.random_coefficients(config, 100, (5, 6)).numpy()
         share = (drawn[:, :-3] != 0).mean()

@@ -20,6 +20,16 @@ def _images(seed: int, size: int = 32) -> tf.Tensor:
     return tf.random.stateless_uniform([2, size, size, 3], seed=(seed, 0))
 
 
+def _count(model: tf.keras.Model, name: str) -> int:
+    return sum(layer.name == name for layer in model.layers)
+
+
+def _pads(model: tf.keras.Model) -> bool:
+    return any(
+        isinstance(layer, encoders.SymmetricPadding) for layer in model.layers
+    )
+
+
 class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.parameters(
         (32, [32, 64]),
@@ -98,6 +108,50 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllEqual(padded, [[0, 1, 1], [2, 3, 3], [2, 3, 3]])
         again = encoders.SymmetricPadding.from_config(layer.get_config())
         self.assertEqual((again.kernel_size, again.stride), (3, 2))
+        with self.assertRaisesRegex(
+            ValueError, r"1 to kernel_size \(3\), got 4"
+        ):
+            encoders.SymmetricPadding(3, 4)
+
+    def test_a_detector_with_symmetric_padding_loads_from_hdf5(self):
+        model = landmark_model.LandmarkModel(
+            dataclasses.replace(TINY, padding="symmetric")
+        ).detector
+        path = f"{self.get_temp_dir()}/detector.h5"
+        model.save(path)
+        again = tf.keras.models.load_model(path, compile=False)
+        self.assertAllEqual(model(_images(1)), again(_images(1)))
+
+    @parameterized.parameters(
+        ("heatmap_sigma", 0.3, lambda m: m.bottleneck.sigma),
+        ("marginal", "sum", lambda m: m.bottleneck.marginal),
+        ("temperature", 0.7, lambda m: m.bottleneck.temperature),
+        ("gaussian", "released", lambda m: m.bottleneck.gaussian),
+        ("context_convs", 1, lambda m: _count(m.detector, "context_conv1")),
+        ("padding", "symmetric", lambda m: int(_pads(m.detector))),
+        ("num_landmarks", 5, lambda m: m.generator.input_shape[1][-1]),
+    )
+    def test_a_setting_reaches_its_part(self, name, value, found):
+        before = landmark_model.LandmarkModel(TINY)
+        after = landmark_model.LandmarkModel(
+            dataclasses.replace(TINY, **{name: value})
+        )
+        expected = 1 if name == "padding" else value
+        self.assertEqual(found(after), expected)
+        self.assertNotEqual(found(before), expected)
+
+    def test_the_initializer_reaches_every_network(self):
+        model = landmark_model.LandmarkModel(
+            dataclasses.replace(TINY, initializer="he_normal")
+        )
+        for part in (model.detector, model.appearance, model.generator):
+            convs = [
+                layer
+                for layer in part.layers
+                if isinstance(layer, tf.keras.layers.Conv2D)
+            ]
+            # 0.01 otherwise; by hand at least sqrt(2 / (7 * 7 * 64)).
+            self.assertGreater(np.std(convs[0].kernel), 0.025)
 
     def test_generator_has_the_channels_of_the_paper(self):
         model = generator.generator(128, 32, 30, name="g", **OPTIONS)

@@ -224,6 +224,46 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
             pass
         self.assertEqual(checkpoints.load_config(self.workdir), changed)
 
+    def test_other_data_and_other_first_weights_are_refused(self):
+        one, other = {"clips": 12, "bytes": 34}, {"clips": 12, "bytes": 35}
+        with checkpoints.claimed(self.workdir, TINY, other, "runs/b"):
+            pass  # It never started.
+        with checkpoints.claimed(self.workdir, TINY, one, "runs/a/"):
+            checkpoints.save(self.workdir, *_state())
+        for data, init_from in ((one, "runs/a"), (one, None), (None, None)):
+            with checkpoints.claimed(self.workdir, TINY, data, init_from):
+                pass
+        for data, init_from, message in (
+            (other, None, "clips 12 bytes 34, now clips 12 bytes 35; name the"),
+            (one, "runs/b", "from runs/a, not from --init_from=runs/b; choose"),
+        ):
+            with (
+                self.assertRaisesRegex(errors.UserError, message),
+                checkpoints.claimed(self.workdir, TINY, data, init_from),
+            ):
+                pass
+
+    def test_a_run_begun_from_new_weights_takes_no_others(self):
+        data = {"clips": 12}
+        with checkpoints.claimed(self.workdir, TINY, data):
+            checkpoints.save(self.workdir, *_state())
+        with (
+            self.assertRaisesRegex(errors.UserError, "begun from new weights"),
+            checkpoints.claimed(self.workdir, TINY, data, "runs/a"),
+        ):
+            pass
+
+    def test_what_a_save_that_was_cut_off_left_is_removed(self):
+        state = _state()
+        folder = pathlib.Path(self.workdir, "checkpoints")
+        (folder / "step-7_temp").mkdir(parents=True)
+        (folder / "step-7_temp" / "part").touch()
+        (folder / "step-10.data-00000-of-00001").touch()
+        state[1].iterations.assign(1)
+        checkpoints.save(self.workdir, *state)
+        names = sorted(path.name for path in folder.iterdir())
+        self.assertEqual(names, ["step-1.data-00000-of-00001", "step-1.index"])
+
     def test_two_runs_in_one_workdir_are_refused(self):
         with (
             checkpoints.claimed(self.workdir, TINY),

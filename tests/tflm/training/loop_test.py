@@ -10,6 +10,8 @@ from tests import tiny_shards
 from tflm import configs
 from tflm import errors
 from tflm import losses
+from tflm.data import pairs
+from tflm.data import shards as shards_lib
 from tflm.models import landmark_model
 from tflm.training import checkpoints
 from tflm.training import loop
@@ -154,6 +156,7 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
         self.assertEqual(step, 4)
         self.assertEqual(self._steps_saved(), ["step-4"])
         self.assertRegex("\n".join(logs.output), "resuming .* at step 4")
+        self.assertEmpty(self._tags())
 
     def test_a_signal_saves_and_ends(self):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,7 +170,26 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
             with self.subTest(number.name), _with_step(kill):
                 self.assertEqual(self._train(), 1)
                 self.assertEqual(self._steps_saved(), ["step-1"])
-        self.assertEqual(self._train(), 4)
+        with mock.patch.object(
+            pairs, "train_batches", wraps=pairs.train_batches
+        ) as batches:
+            self.assertEqual(self._train(), 4)
+        self.assertEqual(batches.call_args.kwargs["first_step"], 1)
+
+    def test_a_run_goes_on_with_its_own_data_and_weights(self):
+        first = str(self.root / "first")
+        _save_run(first, TINY)
+        self._train()
+        with self.assertRaisesRegex(errors.UserError, "from new weights, not"):
+            self._train(init_from=first)
+        bigger = {**tiny_shards.puppets().identity("train"), "clips": 13}
+        with (
+            mock.patch.object(
+                shards_lib.Shards, "identity", return_value=bigger
+            ),
+            self.assertRaisesRegex(errors.UserError, "clips 12 .*, now .* 13"),
+        ):
+            self._train()
 
     def test_a_signal_while_logging_saves_too(self):
         def kill(*_):
