@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tflm import files
-
-_SMALLEST_TILE = 128  # Pixels; smaller images are enlarged to about that.
+from tflm.drawing import tiles
 
 
 def write_weights(
@@ -47,9 +46,9 @@ def write_picture(
         images: as `colorized`.
     """
     rows = [np.repeat(grey[..., None], 3, axis=-1), colorized, images]
-    tiles = np.concatenate([np.hstack(list(row)) for row in rows])
-    enlarge = max(1, _SMALLEST_TILE // grey.shape[1])
-    tiles = tiles.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
-    pixels = np.round(255.0 * tiles.clip(0.0, 1.0)).astype(np.uint8)
+    picture = np.concatenate(
+        [np.hstack(list(tiles.enlarged(row))) for row in rows]
+    )
+    pixels = np.round(255.0 * picture.clip(0.0, 1.0)).astype(np.uint8)
     with files.replacing(path) as partial:
         partial.write_bytes(tf.io.encode_png(pixels).numpy())

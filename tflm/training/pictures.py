@@ -4,8 +4,7 @@ import numpy as np
 
 from tflm import coords
 from tflm.drawing import palette
-
-_SMALLEST_TILE = 128  # Pixels; smaller images are enlarged to about that.
+from tflm.drawing import tiles
 
 
 def heatmap_overlay(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -47,10 +46,8 @@ def quadruplets(
     Returns:
         float32 `[N * T, 4 * T, 3]` in [0, 1], T a multiple of S.
     """
-    enlarge = max(1, _SMALLEST_TILE // source.shape[1])
-    source, target, reconstruction = (
-        np.repeat(np.repeat(images, enlarge, axis=1), enlarge, axis=2)
-        for images in (source, target, reconstruction)
+    source, target, reconstruction = map(
+        tiles.enlarged, (source, target, reconstruction)
     )
     shown = [source, target, np.clip(reconstruction, 0.0, 1.0)]
     if landmarks is not None:

@@ -1,4 +1,5 @@
 import collections
+import contextlib
 import json
 import pathlib
 import shutil
@@ -19,6 +20,14 @@ def _copied(folder: pathlib.Path, version: str) -> pathlib.Path:
     """Shards of puppets below a new data folder."""
     built = pathlib.Path(tiny_shards.data_dir()) / "puppets" / "1.1.0"
     return shutil.copytree(built, folder / "puppets" / version)
+
+
+@contextlib.contextmanager
+def _changed_features(shards_dir: pathlib.Path):
+    path = shards_dir / "features.json"
+    features = json.loads(path.read_text())
+    yield features["featuresDict"]["features"]
+    path.write_text(json.dumps(features))
 
 
 class ShardsTest(tf.test.TestCase):
@@ -45,11 +54,9 @@ class ShardsTest(tf.test.TestCase):
 
     def test_shards_of_an_earlier_version_are_named(self):
         folder = pathlib.Path(self.get_temp_dir())
-        old = _copied(folder, "1.0.0")
-        features = json.loads((old / "features.json").read_text())
-        frames = features["featuresDict"]["features"]["frames"]
-        del frames["sequence"]["feature"]["featuresDict"]["features"]["scale"]
-        (old / "features.json").write_text(json.dumps(features))
+        with _changed_features(_copied(folder, "1.0.0")) as parts:
+            frame = parts["frames"]["sequence"]["feature"]["featuresDict"]
+            del frame["features"]["scale"]
         with self.assertRaisesRegex(
             errors.UserError, r"puppets/1\.0\.0 was .* python -m data_prep"
         ):
@@ -57,11 +64,8 @@ class ShardsTest(tf.test.TestCase):
 
     def test_what_data_prep_did_not_write_is_named(self):
         folder = pathlib.Path(self.get_temp_dir()) / "other"
-        other = _copied(folder, "3.0.0")
-        features = json.loads((other / "features.json").read_text())
-        parts = features["featuresDict"]["features"]
-        parts["views"] = parts.pop("frames")
-        (other / "features.json").write_text(json.dumps(features))
+        with _changed_features(_copied(folder, "3.0.0")) as parts:
+            parts["views"] = parts.pop("frames")
         with self.assertRaisesRegex(
             errors.UserError, r"puppets/3\.0\.0 was not written by data_prep"
         ):
