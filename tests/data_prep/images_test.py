@@ -90,6 +90,7 @@ class ImagesTest(parameterized.TestCase):
             metadata["splits"],
             {
                 "train": "train",
+                "test": "test",
                 "regression_train": "annotated_train",
                 "regression_test": "annotated_test",
             },
@@ -105,6 +106,13 @@ class ImagesTest(parameterized.TestCase):
         self.assertEqual(self._open(built).info.metadata["keypoint_names"], [])
         self.assertEqual(
             self._open(built).info.metadata["splits"], {"train": "train"}
+        )
+
+    def test_images_held_out_without_keypoints_are_for_the_test(self):
+        built = self._build(test_fraction=0.4)
+        self.assertEqual(
+            self._open(built).info.metadata["splits"],
+            {"train": "train", "test": "test"},
         )
 
     @parameterized.parameters(
