@@ -1,6 +1,7 @@
 """Clips from disk, as data_prep wrote them."""
 
 import dataclasses
+import os
 import pathlib
 import re
 
@@ -11,6 +12,7 @@ from tflm import errors
 
 _SCHEMA = {"image", "index", "keypoints", "scale"}  # Of every frame.
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+_FRAMING_BYTES = 16  # Of a record of a TFRecord file: its length, checksums.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,7 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
     Raises:
         FileNotFoundError: if `data_dir` holds no finished build of it.
         errors.UserError: if an earlier version of data_prep wrote it, or
-            another program, or files are missing.
+            another program, or files are missing or not whole.
     """
     root = pathlib.Path(data_dir) / dataset
     versions = sorted(
@@ -127,12 +129,7 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
             f" --data_dir={data_dir}"
         )
     for split in builder.info.splits.values():
-        for path in split.filepaths:
-            if not path.exists():
-                raise errors.UserError(
-                    f"{path} is missing; copy the whole folder"
-                    f" {versions[-1]}, or build it again"
-                )
+        _check_files(split, versions[-1])
     facts = builder.info.metadata
     pair = facts["normalizing_pair"]
     return Shards(
@@ -142,6 +139,21 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
         normalizing_pair=tuple(pair) if pair else None,
         splits=dict(facts["splits"]),
     )
+
+
+def _check_files(split: tfds.core.SplitInfo, folder: pathlib.Path) -> None:
+    """Raises `errors.UserError` if a split's files are not as written."""
+    remedy = f"copy the whole folder {folder}, or build it again"
+    for path in split.filepaths:
+        if not path.exists():
+            raise errors.UserError(f"{path} is missing; {remedy}")
+    size = sum(os.path.getsize(path) for path in split.filepaths)
+    written = int(split.num_bytes) + _FRAMING_BYTES * split.num_examples
+    if size != written:
+        raise errors.UserError(
+            f"{folder}: the files of {split.name} have {size} bytes, not the"
+            f" {written} that were written; {remedy}"
+        )
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:

@@ -71,6 +71,19 @@ class ShardsTest(tf.test.TestCase):
         ):
             shards.open_shards(str(folder), "puppets")
 
+    def test_a_file_that_was_cut_short_is_told(self):
+        folder = pathlib.Path(self.get_temp_dir()) / "short"
+        copy = _copied(folder, "1.1.0")
+        path = next(copy.glob("*test.tfrecord*"))
+        size = sum(p.stat().st_size for p in copy.glob("*test.tfrecord*"))
+        path.write_bytes(path.read_bytes()[:-1])
+        with self.assertRaisesRegex(
+            errors.UserError,
+            f"{copy}: the files of test have {size - 1} bytes, not the {size}"
+            " that were written; copy the whole folder",
+        ):
+            shards.open_shards(str(folder), "puppets")
+
     def test_a_missing_file_is_named(self):
         folder = pathlib.Path(self.get_temp_dir()) / "cut"
         path = next(_copied(folder, "1.1.0").glob("*test.tfrecord*"))
