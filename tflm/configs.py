@@ -221,13 +221,6 @@ class Config:
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
 
-    def __post_init__(self):
-        if self.train.window_share and self.model.bottleneck != "heatmap":
-            raise ValueError(
-                "window_share is for landmarks, and bottleneck="
-                f"{self.model.bottleneck} has none; set it to 0"
-            )
-
 
 def _stills(
     dataset: str, num_landmarks: int = 30, crop_fraction: float = 1.0

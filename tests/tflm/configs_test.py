@@ -80,13 +80,6 @@ class ConfigsTest(parameterized.TestCase):
         self.assertEqual((one.data.min_gap, one.data.max_gap), (60, 90))
         self.assertEqual(configs.override(preset, gaps[::-1]), one)
 
-    def test_windows_are_of_landmarks(self):
-        with self.assertRaisesRegex(ValueError, "window_share is for landmark"):
-            configs.override(
-                configs.Config(),
-                ["train.window_share=0.5", "model.bottleneck=fully_connected"],
-            )
-
     def test_an_int_serves_as_a_float(self):
         config = configs.override(configs.Config(), ["train.clip_norm=2"])
         self.assertIsInstance(config.train.clip_norm, float)

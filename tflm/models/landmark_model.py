@@ -30,7 +30,8 @@ class LandmarkModel(tf.keras.Model):
         inputs: a pair of source and target images, each float32
             `[B, S, S, 3]` in [0, 1].
         training: whether batch normalisation uses and updates batch moments.
-        windows: of the landmarks, see `bottlenecks.HeatmapBottleneck`.
+        windows: of the landmarks, see `bottlenecks.HeatmapBottleneck`; a
+            fully connected bottleneck has none.
 
     Returns:
         A dict: `reconstruction` of the target, float32 `[B, S, S, 3]`,

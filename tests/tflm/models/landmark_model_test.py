@@ -215,6 +215,8 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
             outputs["reconstruction"],
             model.generator([model.appearance(source), maps]),
         )
+        windowed = model((source, target), training=False, windows=1.0)
+        self.assertAllClose(windowed["landmarks"], outputs["landmarks"])
 
     @parameterized.parameters(
         # By hand: of He et al. sqrt(2 / (3 * 3 * 32)); 0.01 of the others, of
