@@ -100,6 +100,11 @@ def _start_from(
         raise errors.UserError(
             f"--init_from={init_from} has another model: {'; '.join(changed)}"
         )
+    if config.train.window_share:
+        raise errors.UserError(
+            f"--init_from={init_from} has landmarks, and windows would take"
+            " them from their places; add --set train.window_share=0"
+        )
     return checkpoints.restore_model(init_from, model)
 
 

@@ -259,6 +259,15 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
         ):
             self._train(configs.override(TINY, [setting]), init_from=first)
 
+    def test_init_from_has_no_windows(self):
+        first = str(self.root / "first")
+        _save_run(first, TINY)
+        config = configs.override(TINY, ["train.window_share=0.5"])
+        with self.assertRaisesRegex(
+            errors.UserError, "init_from=.*; add --set train.window_share=0$"
+        ):
+            self._train(config, init_from=first)
+
 
 if __name__ == "__main__":
     tf.test.main()
