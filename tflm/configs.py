@@ -356,7 +356,7 @@ PRESETS = {
         ),
         loss=LossConfig("perceptual"),
         train=dataclasses.replace(
-            _FAST_TRAIN, num_steps=27_000, window_share=0.15
+            _FAST_TRAIN, num_steps=35_000, window_share=0.15
         ),
     ),
     # The same without a loss network: 20 to 45 minutes.
