@@ -359,7 +359,7 @@ PRESETS = {
             _FAST_TRAIN, num_steps=35_000, window_share=0.15
         ),
     ),
-    # The same without a loss network: 20 to 45 minutes.
+    # Stills that may not be aligned, without a loss network: 20 to 45 minutes.
     "images_fast": dataclasses.replace(
         _DATASETS["images"],
         target_warp=_FAST_TARGET_WARP,
