@@ -60,6 +60,7 @@ class DataConfig:
     min_gap: int = 1  # Of a pair: frames (viewpoint: steps) apart, at least.
     max_gap: int = 1_000_000  # Of a pair, likewise: at most.
     shuffle_buffer: int = 1_000  # Clips.
+    color_jitter: float = 0.0  # Of the detector's images: `data.color_jitter`.
 
     def __post_init__(self):
         _one_of("pairs", self.pairs, PAIRS)
@@ -68,6 +69,7 @@ class DataConfig:
                 f"crop_fraction must be in (0, 1], got {self.crop_fraction}"
             )
         _positive(self, "min_gap", "shuffle_buffer")
+        _not_negative(self, "color_jitter")
         if self.max_gap < self.min_gap:
             raise ValueError(
                 f"max_gap must be at least min_gap ({self.min_gap}), got"
@@ -347,6 +349,8 @@ PRESETS = {
     # For two CPU cores and an hour.
     "celeba_fast": dataclasses.replace(
         _DATASETS["celeba"],
+        # Else positions tell the generator about colours.
+        data=dataclasses.replace(_DATASETS["celeba"].data, color_jitter=0.3),
         target_warp=_FAST_TARGET_WARP,
         source_warp=_FAST_SOURCE_WARP,
         # Aligned faces: where in the image one looks says much, and windows

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tflm import configs
 from tflm import errors
+from tflm.data import color_jitter
 from tflm.data import shards as shards_lib
 from tflm.data import views
 from tflm.data import warps
@@ -32,7 +33,8 @@ def train_batches(
         first_step: the step that the first batch is for.
 
     Returns:
-        Batches of `source` and `target`, float32 `[B, S, S, 3]` in [0, 1], and
+        Batches of `source` and `target`, float32 `[B, S, S, 3]` in [0, 1];
+        `seen`, the target in the colours that the detector sees it in; and
         `mask`, float32 `[B, S, S, 1]`: how much each target pixel counts.
 
     Raises:
@@ -68,7 +70,7 @@ def train_batches(
         .batch(config.train.batch_size, drop_remainder=True)
         .enumerate()
         .map(
-            lambda index, batch: _warp_pair(
+            lambda index, batch: _finished(
                 batch, tf.random.fold_in(seed, -1 - index), config
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -163,6 +165,17 @@ def _views_of_all(frames: Batch, config: configs.Config) -> tf.Tensor:
             [config.model.image_size, config.model.image_size, 3], tf.uint8
         ),
     )
+
+
+def _finished(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
+    """Warps the pairs and adds the targets as the detector sees them."""
+    batch = _warp_pair(batch, seed, config)
+    seen, amount = batch["target"], config.data.color_jitter
+    if amount:
+        # With a seed of its own: not one that a warp was drawn with.
+        seed = tf.random.fold_in(seed, 1)
+        seen = color_jitter.color_jitter(seen, amount, seed)
+    return {**batch, "seen": seen}
 
 
 def _warp_pair(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:

@@ -37,7 +37,7 @@ def make_train_step(
     def train_step(batch: Batch) -> Metrics:
         with tf.GradientTape() as tape:
             outputs = model(
-                (batch["source"], batch["target"]),
+                (batch["source"], batch["seen"]),
                 training=True,
                 windows=windows(optimizer.iterations, config),
             )

@@ -227,6 +227,20 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
                 self.assertLen(others, 1)
                 self.assertNotAllEqual(others[0], still)
 
+    @parameterized.named_parameters(("video", VIDEO), ("stills", STILLS))
+    def test_jitter_changes_only_what_the_detector_sees(self, config):
+        plain = _batches(config, 2)
+        config = configs.override(config, ["data.color_jitter=0.1"])
+        jittered = _batches(config, 2)
+        for before, after in zip(plain, jittered):
+            self.assertAllEqual(before["seen"], before["target"])
+            for name in ("source", "target", "mask"):
+                self.assertAllEqual(before[name], after[name])
+            for target, seen in zip(after["target"], after["seen"]):
+                self.assertNotAllClose(target, seen, atol=0.02)
+        for one, other in zip(jittered, _batches(config, 2)):
+            self.assertAllEqual(one["seen"], other["seen"])
+
     def test_another_first_step_gives_other_clips(self):
         clips = _frames()
 

@@ -45,9 +45,13 @@ def _batches(num: int):
     def images(seed):
         return tf.random.stateless_uniform([2, 32, 32, 3], seed=(seed, 0))
 
-    mask = tf.ones([2, 32, 32, 1])
     return [
-        {"source": images(i), "target": images(99 + i), "mask": mask}
+        {
+            "source": images(i),
+            "target": images(99 + i),
+            "seen": images(99 + i),
+            "mask": tf.ones([2, 32, 32, 1]),
+        }
         for i in range(num)
     ]
 

@@ -15,6 +15,15 @@ def _images(seed: int) -> tf.Tensor:
     return tf.random.stateless_uniform([2, 32, 32, 3], seed=(seed, 0))
 
 
+def _batch() -> dict[str, tf.Tensor]:
+    return {
+        "source": _images(1),
+        "target": _images(2),
+        "seen": _images(3),
+        "mask": tf.ones([2, 32, 32, 1]),
+    }
+
+
 def _network(config: configs.LossConfig):
     config = dataclasses.replace(
         config, network="random", network_filters=2, last_tap="conv2_2"
@@ -32,6 +41,15 @@ class _Recording(tf.keras.layers.Layer):
     def call(self, scores, windows):
         self._seen.append(float(windows))
         return self._bottleneck(scores, windows=windows)
+
+
+class _Noting(landmark_model.LandmarkModel):
+    """A model that notes its last inputs and outputs."""
+
+    def call(self, inputs, **kwargs):
+        self.inputs = inputs
+        self.outputs = super().call(inputs, **kwargs)
+        return self.outputs
 
 
 class StepsTest(parameterized.TestCase, tf.test.TestCase):
@@ -69,8 +87,7 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
             losses.from_config(config.loss, _network(config.loss)),
             config.train,
         )
-        mask = tf.ones([2, 32, 32, 1])
-        batch = {"source": _images(1), "target": _images(2), "mask": mask}
+        batch = _batch()
         is_adversarial = "adversarial" in setting
         num_steps = 21 if "perceptual" in setting else 6
         if is_adversarial:
@@ -100,11 +117,28 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
             losses.from_config(configs.LossConfig()),
             config,
         )
-        mask = tf.ones([2, 32, 32, 1])
-        batch = {"source": _images(1), "target": _images(2), "mask": mask}
+        batch = _batch()
         for _ in range(2):
             step(batch)
         self.assertAllClose(seen, [1.0, 0.0])
+
+    def test_the_detector_sees_other_colours_than_are_redrawn(self):
+        config = configs.TrainConfig()
+        model = _Noting(
+            configs.ModelConfig(image_size=32, num_filters=4, num_landmarks=4)
+        )
+        step = steps.make_train_step(
+            model,
+            optimizers.adam(config),
+            losses.from_config(configs.LossConfig("l2")),
+            config,
+        )
+        batch = _batch()
+        found = step(batch)
+        self.assertAllEqual(model.inputs[0], batch["source"])
+        self.assertAllEqual(model.inputs[1], batch["seen"])
+        error = model.outputs["reconstruction"] - batch["target"]
+        self.assertAllClose(found["loss"], tf.reduce_mean(error**2))
 
     @parameterized.parameters((0, 1.0), (2, 0.6), (5, 0.0), (9, 0.0))
     def test_windows_widen_linearly(self, step, expected):
