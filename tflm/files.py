@@ -6,6 +6,8 @@ import json
 import math
 import os
 import pathlib
+import secrets
+import shutil
 
 
 @contextlib.contextmanager
@@ -22,6 +24,22 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def scratch_folder(
+    parent: str | os.PathLike, prefix: str
+) -> Iterator[pathlib.Path]:
+    """Makes a new folder in `parent` that is gone after the block.
+
+    Also if a signal's handler raises while it is made: `tempfile` leaves it.
+    """
+    folder = pathlib.Path(parent, f"{prefix}{secrets.token_hex(8)}")
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike, value) -> None:

@@ -1,6 +1,7 @@
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 
@@ -31,6 +32,26 @@ class FilesTest(absltest.TestCase):
                 partial.write_text("half")
                 raise KeyboardInterrupt
         self.assertEqual(self.path.read_text(), "old")
+        self.assertEqual(self._listing(), ["numbers.txt"])
+
+    def test_a_scratch_folder_is_gone_after_the_block(self):
+        with files.scratch_folder(self.path.parent, ".new-") as folder:
+            self.assertEqual(folder.parent, self.path.parent)
+            self.assertStartsWith(folder.name, ".new-")
+            (folder / "deep").mkdir()
+        self.assertEqual(self._listing(), ["numbers.txt"])
+
+    def test_a_signal_while_a_scratch_folder_is_made_leaves_none(self):
+        make = pathlib.Path.mkdir
+
+        def interrupted(*args, **kwargs):
+            make(*args, **kwargs)
+            raise KeyboardInterrupt
+
+        with mock.patch.object(pathlib.Path, "mkdir", interrupted):
+            with self.assertRaises(KeyboardInterrupt):
+                with files.scratch_folder(self.path.parent, ".new-"):
+                    self.fail("there was no signal")
         self.assertEqual(self._listing(), ["numbers.txt"])
 
     def test_nan_is_null_in_json(self):

@@ -12,7 +12,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import tempfile
 
 from tflm import errors
 from tflm import files
@@ -59,10 +58,8 @@ def staged(
         nearest = next(
             path for path in (versions, *versions.parents) if path.exists()
         )
-        with tempfile.TemporaryDirectory(
-            prefix=".export-", dir=nearest
-        ) as scratch:
-            new, old = pathlib.Path(scratch) / "new", pathlib.Path(scratch)
+        with files.scratch_folder(nearest, ".export-") as scratch:
+            new = scratch / "new"
             new.mkdir()
             yield new
             versions.mkdir(parents=True, exist_ok=True)
@@ -76,7 +73,7 @@ def staged(
             ours.sort(key=lambda path: int(path.name))
             for version in ours[:-keep_versions]:
                 # Renamed first: no one sees half of it.
-                version.rename(old / version.name)
+                version.rename(scratch / version.name)
     except OSError as error:
         reason = error.strerror or error
         raise errors.UserError(

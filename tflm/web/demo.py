@@ -14,7 +14,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import tempfile
 
 import numpy as np
 from PIL import Image
@@ -132,13 +131,11 @@ def _replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                 )
         folder.parent.mkdir(parents=True, exist_ok=True)
         # On the same disk, so that it can be renamed.
-        with tempfile.TemporaryDirectory(
-            prefix=f".{folder.name}-", dir=folder.parent
-        ) as scratch:
-            new = pathlib.Path(scratch, "new")
+        with files.scratch_folder(folder.parent, f".{folder.name}-") as scratch:
+            new = scratch / "new"
             new.mkdir()
             yield new
-            earlier = pathlib.Path(scratch, "earlier")
+            earlier = scratch / "earlier"
             if folder.exists():
                 folder.rename(earlier)
             try:
