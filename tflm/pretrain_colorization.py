@@ -34,7 +34,7 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Side of a view, pixels.")
 _NUM_FILTERS = flags.DEFINE_integer(
     "num_filters", 16, "Channels of the first block; VGG-16 has 64."
 )
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 4_000, "Of 32 images each.")
+_NUM_STEPS = flags.DEFINE_integer("num_steps", 2_000, "Of 32 images each.")
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", 3e-3, "Of Adam, at the start; half a cosine to 0."
 )

@@ -40,7 +40,7 @@ def settings(
     *,
     image_size: int = 64,
     num_filters: int = 16,
-    num_steps: int = 4_000,
+    num_steps: int = 2_000,
     learning_rate: float = 3e-3,
     seed: int = 0,
 ) -> configs.Config:

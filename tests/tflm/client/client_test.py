@@ -63,7 +63,7 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
         super().setUpClass()
         stack = contextlib.ExitStack()
         cls.addClassCleanup(stack.close)
-        # A proxy of this machine has no way to its own servers.
+        # A proxy cannot reach servers of the loopback.
         direct = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
         stack.enter_context(mock.patch.dict(os.environ, direct))
         folder = pathlib.Path(
