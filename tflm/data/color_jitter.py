@@ -20,7 +20,7 @@ def color_jitter(
 
     Args:
         images: float32 `[B, H, W, 3]` in [0, 1].
-        amount: positive.
+        amount: not negative.
         seed: int32 `[2]`; the same seed draws the same colours.
 
     Returns:

@@ -28,7 +28,8 @@ class LandmarkModel(tf.keras.Model):
 
     Call arguments:
         inputs: a pair of source and target images, each float32
-            `[B, S, S, 3]` in [0, 1].
+            `[B, S, S, 3]` in [0, 1]; the target as the detector sees it, which
+            may be in other colours than are to be redrawn.
         training: whether batch normalisation uses and updates batch moments.
         windows: of the landmarks, see `bottlenecks.HeatmapBottleneck`; a
             fully connected bottleneck has none.
