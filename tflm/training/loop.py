@@ -54,6 +54,8 @@ def train(
             step; nothing is saved from that step on.
     """
     data = shards.identity("train")
+    if init_from and not checkpoints.newest(workdir):
+        _check_start(init_from, config)
     with checkpoints.claimed(workdir, config, data, init_from):
         tf.keras.utils.set_random_seed(config.train.seed)
         computed_in = precision.resolve(config.train.precision)
@@ -64,7 +66,7 @@ def train(
         if step:
             _log.info("resuming %s at step %d", workdir, step)
         elif init_from:
-            from_step = _start_from(init_from, config, model)
+            from_step = checkpoints.restore_model(init_from, model)
             _log.info("starting from %s, step %d", init_from, from_step)
         _log.info(
             "%d clips of %s, %d landmarks, %d px, %s",
@@ -80,9 +82,8 @@ def train(
         return _run(config, shards, workdir, state, step)
 
 
-def _start_from(
-    init_from: str, config: configs.Config, model: tf.keras.Model
-) -> int:
+def _check_start(init_from: str, config: configs.Config) -> None:
+    """Refuses weights of another model before the workdir is touched."""
     old = checkpoints.load_config(init_from)
     # Settings that fit any weights.
     free = (
@@ -105,7 +106,6 @@ def _start_from(
             f"--init_from={init_from} has landmarks, and windows would take"
             " them from their places; add --set train.window_share=0"
         )
-    return checkpoints.restore_model(init_from, model)
 
 
 def _run(

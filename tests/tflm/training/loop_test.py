@@ -258,6 +258,7 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
             errors.UserError, f"another model: {message}$"
         ):
             self._train(configs.override(TINY, [setting]), init_from=first)
+        self.assertFalse(os.path.exists(self.workdir))
 
     def test_init_from_has_no_windows(self):
         first = str(self.root / "first")
@@ -267,6 +268,7 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
             errors.UserError, "init_from=.*; add --set train.window_share=0$"
         ):
             self._train(config, init_from=first)
+        self.assertFalse(os.path.exists(self.workdir))
 
 
 if __name__ == "__main__":
