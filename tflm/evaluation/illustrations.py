@@ -266,7 +266,7 @@ def _sample_efficiency(subject: Subject) -> Iterator[tuple]:
         figure = figures.sample_efficiency(
             {fit: efficiency[fit] for fit in ("no_bias", "bias", "ridge")},
             mean_shape,
-            f"{label}, mean and deviation over draws",
+            label,
             _heading(title, subject),
             higher_is_better=is_share,
         )

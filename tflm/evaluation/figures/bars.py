@@ -39,7 +39,9 @@ def landmark_bars(
         if np.isfinite(heights).any():
             mean = float(np.nanmean(heights))
             axis.axhline(mean, color=marks.BLACK, linestyle="--", linewidth=1)
-            axis.set_title(f"mean {mean:.2f}", fontsize=9, loc="right", pad=2)
+            axis.set_title(
+                f"mean of the bars {mean:.2f}", fontsize=9, loc="right", pad=2
+            )
         axis.set_ylabel(name.replace(", ", ",\n"), fontsize=9)
         axis.tick_params(labelsize=8)
         axis.grid(axis="y", alpha=0.3)

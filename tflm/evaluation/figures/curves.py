@@ -165,7 +165,7 @@ def sample_efficiency(
     top = 102.0 if higher_is_better else 1.1 * min(highest, limit)
     axis.set_ylim(0.0, top)
     axis.set_xlabel("labelled images (log scale; the last: all there are)")
-    axis.set_ylabel(label)
+    axis.set_ylabel(f"{label},\nmean and deviation over draws")
     axis.grid(alpha=0.3)
     corner = "lower right" if higher_is_better else "upper right"
     axis.legend(fontsize=9, loc=corner)

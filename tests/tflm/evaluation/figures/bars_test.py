@@ -20,7 +20,7 @@ class LandmarkBarsTest(absltest.TestCase):
             palette.palette(3),
             atol=1e-6,
         )
-        self.assertEqual(jitter.get_title(loc="right"), "mean 2.00")
+        self.assertEqual(jitter.get_title(loc="right"), "mean of the bars 2.00")
         np.testing.assert_array_equal(jitter.lines[0].get_ydata(), [2.0, 2.0])
         self.assertEqual(jitter.get_ylabel(), "jitter,\npx")
         self.assertEmpty(error.lines)  # Of no numbers there is no mean.

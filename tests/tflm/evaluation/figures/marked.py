@@ -40,5 +40,11 @@ def inches_outside(figure) -> float:
     figure.draw_without_rendering()
     renderer = backend_agg.FigureCanvasAgg(figure).get_renderer()
     drawn = figure.get_tightbbox(renderer)
+    for axes in figure.axes:  # It leaves out how long their labels are.
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_visible() and axis.label.get_text():
+                label = axis.label.get_window_extent(renderer)
+                label = label.transformed(figure.dpi_scale_trans.inverted())
+                drawn = drawn.union([drawn, label])
     width, height = figure.get_size_inches()
     return max(-drawn.x0, -drawn.y0, drawn.x1 - width, drawn.y1 - height)
