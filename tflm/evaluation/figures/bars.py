@@ -40,7 +40,7 @@ def landmark_bars(
             mean = float(np.nanmean(heights))
             axis.axhline(mean, color=marks.BLACK, linestyle="--", linewidth=1)
             axis.set_title(
-                f"mean of the bars {mean:.2f}", fontsize=9, loc="right", pad=2
+                f"mean of the bars {mean:.2f}", fontsize=9, loc="right", pad=4
             )
         axis.set_ylabel(name.replace(", ", ",\n"), fontsize=9)
         axis.tick_params(labelsize=8)
