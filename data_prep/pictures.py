@@ -63,11 +63,15 @@ def crop(image: np.ndarray, box: Box) -> np.ndarray:
         box: in pixels of `image`.
 
     Returns:
-        uint8 `[box.height, box.width, 3]`.
+        uint8 `[box.height, box.width, 3]`; shares the pixels of `image` if it
+        can.
     """
     height, width = image.shape[:2]
-    rows = np.arange(box.top, box.top + box.height).clip(0, height - 1)
-    columns = np.arange(box.left, box.left + box.width).clip(0, width - 1)
+    bottom, right = box.top + box.height, box.left + box.width
+    if min(box.top, box.left) >= 0 and bottom <= height and right <= width:
+        return image[box.top : bottom, box.left : right]
+    rows = np.arange(box.top, bottom).clip(0, height - 1)
+    columns = np.arange(box.left, right).clip(0, width - 1)
     return image[rows[:, None], columns]
 
 

@@ -32,7 +32,12 @@ ROOMS = (
 # Run as python -m tflm.NAME.
 SCRIPTS = ("client/__main__", "pretrain_colorization", "ablation", "predict")
 # Of data_prep, what reads raw images and videos; for tflm.prediction alone.
-READERS = {"data_prep.clips", "data_prep.pictures", "data_prep.videos"}
+READERS = {
+    "data_prep.clips",
+    "data_prep.pictures",
+    "data_prep.video.crops",
+    "data_prep.videos",
+}
 
 
 def _imported(path: pathlib.Path, at_start: bool = False) -> set[str]:

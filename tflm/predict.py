@@ -8,6 +8,9 @@ Coordinates are pixels of the original image, seen upright, x first, 0 = centre
 of the first pixel. A run that evaluate.py fitted named keypoints of has those,
 too. A file that does not decode is named, and left out; the exit status is
 then 1.
+
+A model of cropped videos looks at the same crops: with --crop, --boxes or
+--motion_crop as data_prep was told. A frame without such a crop has no points.
 """
 
 import pathlib
@@ -42,6 +45,15 @@ _END = flags.DEFINE_integer(
     "end", None, "Of a video: the first frame not taken; to its end if not set."
 )
 _STRIDE = flags.DEFINE_integer("stride", 1, "Of a video: every n-th frame.")
+_CROP = flags.DEFINE_string(
+    "crop", None, "top,left,height,width, pixels: as data_prep was told."
+)
+_BOXES = flags.DEFINE_string(
+    "boxes", None, "Of videos: a CSV file of tracked boxes, as for data_prep."
+)
+_MOTION_CROP = flags.DEFINE_bool(
+    "motion_crop", False, "Of videos: look at what moves, as data_prep does."
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +68,12 @@ def main(arguments: list[str]) -> int:
             f"--end must be above --start={_START.value}, got {_END.value}"
         )
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    sources = inputs.find(arguments, output_dir)
+    sources = inputs.cropped(
+        inputs.find(arguments, output_dir),
+        _CROP.value,
+        _BOXES.value,
+        _MOTION_CROP.value,
+    )
     model = _MODEL.value or _newest_run()
     detector = serving.load_detector(model, _BATCH_SIZE.value)
     try:

@@ -2,6 +2,7 @@
 
 import bisect
 import csv
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -20,6 +21,108 @@ NUM_DEVIATIONS = 6.0  # Above the still background's noise.
 LEAST_DIFFERENCE = 12.0  # Grey levels; compression alone changes a few.
 LENGTH_PERCENTILE = 95.0  # Of the moving thing, over the sampled frames.
 MARGIN = 1.2  # Side of the crop over that length.
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the frames of one video are cropped: in one of these ways, or not.
+
+    Attributes:
+        box: the same of all frames, or None.
+        track: see `Tracks.boxes`; None: there are no tracks.
+        follows: the video whose moving thing is followed, or None.
+    """
+
+    box: pictures.Box | None = None
+    track: dict[int, list[float]] | None = None
+    follows: pathlib.Path | None = None
+
+
+class Options:
+    """How the frames of all videos are cropped.
+
+    Attributes:
+        tracks: of `boxes`, or None.
+
+    Args:
+        crop: "top,left,height,width", pixels: the part of every frame that is
+            kept; None: all of it.
+        boxes: CSV file with a box of some frames, see `Tracks`; or None.
+        motion_crop: whether the crop follows what moves, see `Motion`.
+
+    Raises:
+        RawDataError: if more than one of them is given, or one has no sense.
+    """
+
+    def __init__(self, crop: str | None, boxes: str | None, motion_crop: bool):
+        if sum((crop is not None, boxes is not None, motion_crop)) > 1:
+            raise clips.RawDataError(
+                "--crop, --boxes and --motion_crop: give one of them"
+            )
+        self.tracks = Tracks(boxes) if boxes is not None else None
+        self._box = _parsed(crop) if crop is not None else None
+        self._follows_motion = motion_crop
+
+    def place(self, name: str, path: pathlib.Path) -> Place:
+        """Of a video.
+
+        Args:
+            name: as `boxes` has it.
+            path: of the file.
+        """
+        return Place(
+            self._box,
+            self.tracks.boxes(name) if self.tracks else None,
+            path if self._follows_motion else None,
+        )
+
+
+class Cropper:
+    """Finds the crop of one frame after the other.
+
+    Args:
+        place: of their video.
+
+    Raises:
+        RawDataError: see `Motion`.
+    """
+
+    def __init__(self, place: Place):
+        self._place = place
+        self._motion = Motion(place.follows) if place.follows else None
+
+    def box(
+        self, where: str, image: np.ndarray, index: int
+    ) -> pictures.Box | None:
+        """The crop: all of the image, if none is asked for.
+
+        Args:
+            where: of which video or image, for messages.
+            image: uint8 `[H, W, 3]`.
+            index: of the frame in its video.
+
+        Returns:
+            None if the crop is nowhere in this frame.
+
+        Raises:
+            RawDataError: if the fixed crop is outside the image.
+        """
+        height, width = image.shape[:2]
+        if (box := self._place.box) is not None:
+            if not pictures.overlaps(image, box):
+                raise clips.RawDataError(
+                    f"{where}:"
+                    f" --crop={box.top},{box.left},{box.height},{box.width} is"
+                    f" outside the {height} x {width} pixels (height x width);"
+                    " it is top,left,height,width"
+                )
+            return box
+        if self._motion:
+            return self._motion.box(image)
+        if self._place.track is None:
+            return pictures.Box(0, 0, height, width)
+        box = box_of_track(self._place.track, index)
+        return box if box and pictures.overlaps(image, box) else None
 
 
 class Tracks:
@@ -185,6 +288,19 @@ class Motion:
         # A bar of length 1 has a deviation of 0.29. Of a thin tail this counts
         # less than its extent would.
         return points.mean(axis=0), float(deviation * np.sqrt(12.0))
+
+
+def _parsed(crop: str) -> pictures.Box:
+    try:
+        top, left, height, width = (int(part) for part in crop.split(","))
+        if min(height, width) < 1:
+            raise ValueError
+    except ValueError:
+        raise clips.RawDataError(
+            f"--crop={crop} must be top,left,height,width in whole pixels, the"
+            " last two at least 1"
+        ) from None
+    return pictures.Box(top, left, height, width)
 
 
 def _small_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

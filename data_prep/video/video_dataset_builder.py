@@ -34,15 +34,11 @@ class View:
     """Which part of a frame is kept.
 
     Attributes:
-        box: the same of all frames, or None.
-        track: see `crops.Tracks.boxes`; None: there are no tracks.
-        follows: the video whose moving thing is followed, or None.
+        place: of the crop.
         max_side: larger crops are shrunk to it, pixels.
     """
 
-    box: pictures.Box | None
-    track: dict[int, list[float]] | None
-    follows: pathlib.Path | None
+    place: crops.Place
     max_side: int
 
 
@@ -147,7 +143,7 @@ def _read_images(
 
 def _unseen(marked: Marked, where: str) -> clips.Broken:
     """In place of an annotated frame; without a word, scores would rise."""
-    if marked.view.track is not None:
+    if marked.view.place.track is not None:
         return clips.Broken(
             where,
             f"{where} is annotated, but --boxes has no box there; add one,"
@@ -156,8 +152,9 @@ def _unseen(marked: Marked, where: str) -> clips.Broken:
     return clips.Broken(
         where,
         f"{where}: nothing that moves is found, or the size is not that of"
-        f" {marked.view.follows.name}; remove its annotation, give --boxes in"
-        " place of --motion_crop, or pass --skip_broken to leave it out",
+        f" {marked.view.place.follows.name}; remove its annotation, give"
+        " --boxes in place of --motion_crop, or pass --skip_broken to leave it"
+        " out",
     )
 
 
@@ -165,8 +162,8 @@ class _Cutter:
     """Crops, shrinks and encodes frames."""
 
     def __init__(self, view: View):
-        self._view = view
-        self._motion = crops.Motion(view.follows) if view.follows else None
+        self._cropper = crops.Cropper(view.place)
+        self._max_side = view.max_side
 
     def frame(
         self, where: str, image: np.ndarray, index: int, points: np.ndarray
@@ -184,25 +181,12 @@ class _Cutter:
                 far from it.
         """
         annotations.check_size(where, image.shape[:2], points)
-        box = self._view.box
-        if box is not None and not pictures.overlaps(image, box):
-            raise clips.RawDataError(
-                f"{where}: --crop={box.top},{box.left},{box.height},{box.width}"
-                f" is outside the {image.shape[0]} x {image.shape[1]} pixels"
-                " (height x width); it is top,left,height,width"
-            )
-        if self._motion:
-            box = self._motion.box(image)
-        elif self._view.track is not None:
-            box = crops.box_of_track(self._view.track, index)
-            if box is not None and not pictures.overlaps(image, box):
-                box = None
-        if box is None and (self._motion or self._view.track is not None):
+        box = self._cropper.box(where, image, index)
+        if box is None:
             return None
-        if box is not None:
-            image = pictures.crop(image, box)
-            points = pictures.crop_points(points, box)
-        image, scale = pictures.shrink(image, self._view.max_side)
+        image = pictures.crop(image, box)
+        points = pictures.crop_points(points, box)
+        image, scale = pictures.shrink(image, self._max_side)
         points = pictures.shrink_points(points, scale)
         return clips.frame(pictures.encode_jpeg(image), index, points, scale)
 
@@ -214,10 +198,9 @@ class Builder(clip_builder.ClipBuilder):
         stride: every so many-th frame is kept.
         start: the first frame of every video that is used.
         end: the frame of every video to stop before; None: its end.
-        crop: "top,left,height,width", pixels: the part of every frame that is
-            kept; None: all of it.
-        boxes: CSV file with a box of some frames, see `crops.Tracks`; or None.
-        motion_crop: whether the crop follows what moves, see `crops.Motion`.
+        crop: see `crops.Options`.
+        boxes: likewise.
+        motion_crop: likewise.
         max_side: larger crops are shrunk to it, pixels.
         keypoints: see `annotations.read`; an image is a file below the raw
             folder, or VIDEO:FRAME, or labeled-data/VIDEO/imgFRAME.png.
@@ -263,14 +246,8 @@ class Builder(clip_builder.ClipBuilder):
             )
         if max_side < 1:
             raise clips.RawDataError(f"--max_side={max_side} must be positive")
-        if sum((crop is not None, boxes is not None, motion_crop)) > 1:
-            raise clips.RawDataError(
-                "--crop, --boxes and --motion_crop: give one of them"
-            )
         self._stride, self._start, self._end = stride, start, end
-        self._crop = _parse_box(crop) if crop is not None else None
-        self._tracks = crops.Tracks(boxes) if boxes is not None else None
-        self._follows_motion = motion_crop
+        self._crops = crops.Options(crop, boxes, motion_crop)
         self._max_side = max_side
         self._annotations = annotations.read(keypoints)
         self._fractions = held_out.fractions(
@@ -297,8 +274,8 @@ class Builder(clip_builder.ClipBuilder):
                 " folder of your videos as --raw_dir"
             )
         images = _names(raw_dir, IMAGE_SUFFIXES)
-        if self._tracks:
-            self._tracks.check([*names, *images], names)
+        if self._crops.tracks:
+            self._crops.tracks.check([*names, *images], names)
         frames = _frames_of(self._annotations.names(), names, images)
         annotated = self._annotations.check([*images, *frames], raw_dir)
         whole = {name: self._range(raw_dir / name) for name in names}
@@ -426,12 +403,7 @@ class Builder(clip_builder.ClipBuilder):
         )
 
     def _view(self, raw_dir: pathlib.Path, name: str) -> View:
-        return View(
-            self._crop,
-            self._tracks.boxes(name) if self._tracks else None,
-            raw_dir / name if self._follows_motion else None,
-            self._max_side,
-        )
+        return View(self._crops.place(name, raw_dir / name), self._max_side)
 
     def _marked_sources(
         self,
@@ -528,7 +500,7 @@ class Builder(clip_builder.ClipBuilder):
         points: dict[str, np.ndarray],
     ) -> list[clip_builder.Source]:
         """One source, or one per image if each has a box of its own."""
-        if self._tracks is None:
+        if self._crops.tracks is None:
             view = self._view(raw_dir, video)
             marked = Marked(video, raw_dir, points, view)
             group = f"annotated {split} images of {video}"
@@ -547,19 +519,6 @@ class Builder(clip_builder.ClipBuilder):
 def _num_frames(path: pathlib.Path) -> int:
     """As of `videos`; it may read all of the file."""
     return videos.num_frames(path)
-
-
-def _parse_box(text: str) -> pictures.Box:
-    try:
-        top, left, height, width = (int(part) for part in text.split(","))
-        if min(height, width) < 1:
-            raise ValueError
-    except ValueError:
-        raise clips.RawDataError(
-            f"--crop={text} must be top,left,height,width in whole pixels, the"
-            " last two at least 1"
-        ) from None
-    return pictures.Box(top, left, height, width)
 
 
 def _names(raw_dir: pathlib.Path, suffixes: Sequence[str]) -> list[str]:

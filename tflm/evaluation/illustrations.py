@@ -327,7 +327,7 @@ def _bars(subject: Subject) -> tuple:
         f"In pixels {_VIEW}. Spread: how far it moves over the images;"
         " consistency: how far it is, after a known warp, from where the warp"
         " should have taken it; backward error: from where the annotated"
-        " keypoints put it.",
+        " keypoints put it, by a linear map with bias.",
         figure,
     )
 

@@ -186,7 +186,7 @@ def _sample_efficiency(found: dict) -> Table:
             ]
         )
     return Table(
-        f"{ERRORS[efficiency['of']]}, of maps fitted on n labelled images",
+        f"Maps fitted on n labelled images: {ERRORS[efficiency['of']]}",
         ["n", "draws", *_FITS.values()],
         rows,
         "mean ± deviation over draws",

@@ -45,6 +45,8 @@ def drawing(
     colours = palette.palette(num_points)
 
     def drawn(frame, points_px, scores):
+        if np.isnan(scores).all():
+            return frame.image
         return overlays.draw(frame.image, points_px, colours, scores)
 
     target = path(folder, source)

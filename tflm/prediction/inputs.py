@@ -11,6 +11,7 @@ import numpy as np
 from data_prep import clips
 from data_prep import pictures
 from data_prep import videos
+from data_prep.video import crops
 from tflm import errors
 
 IMAGE_SUFFIXES = (
@@ -30,6 +31,7 @@ class Frame:
     file_name: str  # Also of a frame: VIDEO:NUMBER.
     image_size: tuple[int, int]  # (height, width), pixels, at least 2 x 2.
     image: np.ndarray | None  # uint8 [H, W, 3], RGB; None: not kept.
+    box: pictures.Box | None  # What is looked at; None: it is nowhere.
 
     def without_image(self) -> "Frame":
         """The same, for a place where pixels are not needed any more."""
@@ -43,6 +45,7 @@ class Images:
     name: str  # Of what is written.
     root: str  # Their paths are below it.
     paths: list[str]  # With forward slashes; strings, as there may be many.
+    place: crops.Place = crops.Place()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Video:
     name: str  # Of what is written.
     root: str
     path: str  # Below `root`.
+    place: crops.Place = crops.Place()
 
 
 Source = Images | Video
@@ -108,6 +112,50 @@ def find(inputs: Sequence[str], output_dir: str | os.PathLike) -> list[Source]:
     return _with_names_of_their_own(found)
 
 
+def cropped(
+    sources: Sequence[Source],
+    crop: str | None,
+    boxes: str | None,
+    motion_crop: bool,
+) -> list[Source]:
+    """The same sources, cropped as data_prep crops videos.
+
+    Args:
+        sources: see `find`.
+        crop: see `crops.Options`.
+        boxes: likewise; a video's name in it is its path below the folder that
+            was given, or its own name.
+        motion_crop: likewise.
+
+    Raises:
+        errors.UserError: if an option has no sense, or images are to be
+            cropped like videos.
+    """
+    try:
+        options = crops.Options(crop, boxes, motion_crop)
+        names = [one.path for one in sources if isinstance(one, Video)]
+        if options.tracks and names:
+            options.tracks.check(names, names)
+    except clips.RawDataError as error:
+        raise errors.UserError(str(error)) from error
+    with_places = []
+    for source in sources:
+        if isinstance(source, Images):
+            if boxes is not None or motion_crop:
+                flag = "--motion_crop" if motion_crop else f"--boxes={boxes}"
+                image = pathlib.Path(source.root, source.paths[0])
+                raise errors.UserError(
+                    f"{flag} is for videos, and {image} is an image; name the"
+                    " videos alone"
+                )
+            place = options.place("", pathlib.Path())
+        else:
+            path = pathlib.Path(source.root, source.path)
+            place = options.place(source.path, path)
+        with_places.append(dataclasses.replace(source, place=place))
+    return with_places
+
+
 def count(source: Source, selection: Selection) -> int:
     """How many frames there will be, or what a video's container promises.
 
@@ -130,13 +178,15 @@ def read(
         A frame, or an image file that does not decode.
 
     Raises:
-        clips.RawDataError: if a video does not decode to its end.
+        clips.RawDataError: if a video does not decode to its end, or its crop
+            has no sense.
     """
+    cropper = crops.Cropper(source.place)
     if isinstance(source, Images):
         for name in source.paths:
             try:
                 image = pictures.read_upright(pathlib.Path(source.root, name))
-                frame = _frame(name, name, image, source.root)
+                frame = _frame(name, name, image, source.root, cropper, 0)
             except clips.RawDataError as error:
                 frame = clips.Broken(name, str(error))
             yield frame
@@ -147,19 +197,27 @@ def read(
         selection.end,
         selection.stride,
     ):
-        yield _frame(index, f"{source.path}:{index}", image, source.root)
+        name = f"{source.path}:{index}"
+        yield _frame(index, name, image, source.root, cropper, index)
 
 
 def _frame(
-    index: str | int, file_name: str, image: np.ndarray, root: str
+    index: str | int,
+    file_name: str,
+    image: np.ndarray,
+    root: str,
+    cropper: crops.Cropper,
+    number: int,
 ) -> Frame:
-    height, width = image.shape[:2]
+    where = str(pathlib.Path(root, file_name))
+    box = cropper.box(where, image, number)
+    height, width = (box.height, box.width) if box else image.shape[:2]
     if min(height, width) < 2:
         raise clips.RawDataError(
-            f"{pathlib.Path(root, file_name)} has {height} x {width} pixels,"
-            " too few for landmarks; replace it"
+            f"{where} has {height} x {width} pixels, too few for landmarks;"
+            " replace it"
         )
-    return Frame(index, file_name, (height, width), image)
+    return Frame(index, file_name, image.shape[:2], image, box)
 
 
 def _in_folder(folder: pathlib.Path, output_dir: pathlib.Path) -> list[Source]:

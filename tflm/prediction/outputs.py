@@ -33,7 +33,8 @@ class CsvTable:
     """The layout of the CSV that DeepLabCut writes of an analysed video.
 
     Three header rows, `scorer`, `bodyparts` and `coords`, then a row of each
-    image: its path or frame number, and x, y, likelihood of each point.
+    image: its path or frame number, and x, y, likelihood of each point; empty
+    cells where nothing was found.
 
     Args:
         file: to be written to.
@@ -56,7 +57,8 @@ class CsvTable:
         """Writes a row; see `Tables.add`."""
         rows = zip(_xy(points_px), _rounded(scores))
         cells = [cell for (x, y), score in rows for cell in (x, y, score)]
-        self._writer.writerow([frame.index, *cells])
+        known = ["" if np.isnan(cell) else cell for cell in cells]
+        self._writer.writerow([frame.index, *known])
 
 
 class CocoTable:
@@ -65,7 +67,8 @@ class CocoTable:
     The visibility of a point is 2; 1, labelled but not visible, if it lies
     outside the image, as a named keypoint may. `bbox` and `area` are those of
     the box around the points. Not in COCO's annotations: `score`, as in its
-    results, the mean of `keypoint_scores`.
+    results, the mean of `keypoint_scores`. An image where nothing was found has
+    no annotation.
 
     Args:
         file: to be written to.
@@ -81,7 +84,7 @@ class CocoTable:
     ):
         self._file = file
         self._waiting = waiting
-        self._count = 0
+        self._num_images = self._num_annotations = 0
         head = {
             "info": {"description": "points found by tflm", "model": model},
             "licenses": [],
@@ -101,15 +104,18 @@ class CocoTable:
         self, frame: inputs.Frame, points_px: np.ndarray, scores: np.ndarray
     ) -> None:
         """Writes an image and its annotation; see `Tables.add`."""
-        separator = ",\n" if self._count else ""
-        self._count += 1
         size = frame.image_size
+        separator = ",\n" if self._num_images else ""
+        self._num_images += 1
         image = {
-            "id": self._count,
+            "id": self._num_images,
             "file_name": frame.file_name,
             "height": size[0],
             "width": size[1],
         }
+        self._file.write(separator + json.dumps(image))
+        if np.isnan(scores).all():
+            return
         # A pixel reaches half a pixel beyond its centre.
         is_inside = np.all(
             (points_px >= -0.5) & (points_px <= np.array(size) - 0.5), axis=-1
@@ -118,9 +124,11 @@ class CocoTable:
         xy = _xy(points_px)
         left, top = np.min(xy, axis=0)
         width, height = np.ptp(xy, axis=0)
+        separator = ",\n" if self._num_annotations else ""
+        self._num_annotations += 1
         annotation = {
-            "id": self._count,
-            "image_id": self._count,
+            "id": self._num_annotations,
+            "image_id": self._num_images,
             "category_id": 1,
             "iscrowd": 0,
             "keypoints": [
@@ -134,7 +142,6 @@ class CocoTable:
             "score": _rounded(np.mean(scores)),
             "keypoint_scores": _rounded(scores),
         }
-        self._file.write(separator + json.dumps(image, allow_nan=False))
         self._waiting.write(separator + json.dumps(annotation, allow_nan=False))
 
     def finish(self) -> None:
@@ -158,8 +165,9 @@ class Tables:
 
         Args:
             frame: the image.
-            points_px: float `[P, 2]`, (y, x), pixels of the image.
-            scores: float `[P]`.
+            points_px: float `[P, 2]`, (y, x), pixels of the image; NaN if
+                nothing was.
+            scores: float `[P]`; likewise.
         """
         for table in self._tables:
             table.add(frame, points_px, scores)

@@ -14,6 +14,7 @@ import tqdm
 from tqdm.contrib import logging as tqdm_logging
 
 from data_prep import clips
+from data_prep import pictures
 from tflm import coords
 from tflm.prediction import drawing
 from tflm.prediction import inputs
@@ -168,7 +169,10 @@ def _batches(
         if isinstance(frame, clips.Broken):
             batch.broken.append(frame)
         else:
-            batch.views.append(detector.view(frame.image))
+            image = frame.image
+            if frame.box is not None:
+                image = pictures.crop(image, frame.box)
+            batch.views.append(detector.view(image))
             batch.frames.append(
                 frame if keeps_images else frame.without_image()
             )
@@ -182,10 +186,22 @@ def _batches(
 def _points(
     detector: loading.Detector, batch: _Batch
 ) -> Iterator[tuple[inputs.Frame, np.ndarray, np.ndarray]]:
-    """Frames, their points `[P, 2]`, (y, x), pixels, and scores `[P]`."""
+    """Frames, their points `[P, 2]`, (y, x), pixels, and scores `[P]`.
+
+    Both are NaN where there is nothing to look at.
+    """
     if not batch.frames:
         return
-    sizes = np.array([frame.image_size for frame in batch.frames])
+    boxes = [frame.box for frame in batch.frames]
+    sizes = np.array(
+        [
+            (box.height, box.width) if box else frame.image_size
+            for frame, box in zip(batch.frames, boxes)
+        ]
+    )
+    corners = np.array(
+        [(box.top, box.left) if box else (np.nan, np.nan) for box in boxes]
+    )
     found = detector.in_views(np.stack(batch.views), sizes)
     points, scores = found["landmarks"], found["confidence"]
     if (keypoint_map := detector.keypoint_map) is not None:
@@ -194,9 +210,10 @@ def _points(
         scores = np.concatenate(
             [scores, keypoint_map.confidence(scores)], axis=1
         )
-    points_px = coords.to_pixels(
+    points_px = corners[:, None] + coords.to_pixels(
         coords.from_xy_fractions(points), sizes[:, None]
     )
+    scores = np.where(np.isnan(corners[:, :1]), np.nan, scores)
     yield from zip(batch.frames, points_px, scores)
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from data_prep import annotations
+from data_prep import pictures
 from data_prep import videos
 from data_prep.video import make_dummy_data
 from tests.tflm.prediction import dots
+from tflm import errors
 from tflm.prediction import inputs
 from tflm.prediction import predicting
 
@@ -38,9 +40,22 @@ class PredictTest(absltest.TestCase):
         )
         self.output_dir = self.root / "predictions"
 
-    def _predict(self, *names: str, detector=None, **options):
-        sources = inputs.find(
-            [str(self.root / name) for name in names], self.output_dir
+    def _predict(
+        self,
+        *names: str,
+        detector=None,
+        crop=None,
+        boxes=None,
+        motion_crop=False,
+        **options,
+    ):
+        sources = inputs.cropped(
+            inputs.find(
+                [str(self.root / name) for name in names], self.output_dir
+            ),
+            crop,
+            boxes,
+            motion_crop,
         )
         return predicting.predict(
             detector or dots.detector(),
@@ -188,6 +203,118 @@ class PredictTest(absltest.TestCase):
         rows = self._csv("walk.csv")[3:]
         self.assertEqual([row[0] for row in rows], ["1", "3", "5"])
         np.testing.assert_allclose(float(rows[2][1]), _dot(5)[1], atol=0.3)
+
+    def test_a_crop_is_looked_at_and_points_are_those_of_the_image(self):
+        Image.fromarray(dots.draw((60, 90), (30.0, 50.0))).save(
+            self.root / "a.png"
+        )
+        make_dummy_data.write(self.root / "walk.mp4", 2, _frame)
+
+        self._predict("a.png", "walk.mp4", crop="10,15,40,60")
+
+        # The second landmark is in the middle of what is looked at.
+        centre = [15 + 59 / 2, 10 + 39 / 2]
+        for name, dots_at in (
+            ("images.csv", [(30.0, 50.0)]),
+            ("walk.csv", [_dot(0), _dot(1)]),
+        ):
+            for (y, x), row in zip(dots_at, self._csv(name)[3:], strict=True):
+                x_y = [float(row[i]) for i in (1, 2, 4, 5)]
+                np.testing.assert_allclose(x_y, [x, y, *centre], atol=0.3)
+        size = self._json("images.json")["images"][0]
+        self.assertEqual((size["height"], size["width"]), (60, 90))
+
+    def test_frames_without_a_box_have_no_points(self):
+        make_dummy_data.write(self.root / "walk.mp4", 5, _frame)
+        boxes = self.root / "boxes.csv"
+        boxes.write_text(
+            "video,frame,top,left,height,width\n"
+            "walk.mp4,1,4,8,40,60\nwalk.mp4,3,8,12,40,60\n"
+        )
+
+        self._predict("walk.mp4", boxes=str(boxes), overlay=True)
+
+        rows = self._csv("walk.csv")[3:]
+        self.assertEqual([row[0] for row in rows], list("01234"))
+        for index in (0, 4):
+            self.assertEqual(rows[index][1:], [""] * 6)
+        for index in (1, 2, 3):
+            y, x = _dot(index)
+            numbers = [float(cell) for cell in rows[index][1:]]
+            middle = [6 + 2 * index + 59 / 2, 2 + 2 * index + 39 / 2]
+            np.testing.assert_allclose(
+                numbers, [x, y, 0.75, *middle, 0.5], atol=0.3
+            )
+        found = self._json("walk.json")
+        self.assertLen(found["images"], 5)
+        self.assertEqual(
+            [(one["id"], one["image_id"]) for one in found["annotations"]],
+            [(1, 2), (2, 3), (3, 4)],
+        )
+        movie = self.output_dir / "walk_overlay.mp4"
+        colours = [
+            np.ptp(image.astype(int), axis=-1).max()
+            for _, image in videos.frames(movie)
+        ]
+        self.assertLess(max(colours[0], colours[4]), 40)  # Nothing is drawn.
+        self.assertGreater(min(colours[1:4]), 80)
+
+    def test_what_moves_is_followed(self):
+        def far(index):
+            return 12.0 + 6 * index, 20.0 + 10 * index
+
+        size = (100, 150)
+        make_dummy_data.write(
+            self.root / "run.mp4", 8, lambda index: dots.draw(size, far(index))
+        )
+        make_dummy_data.write(
+            self.root / "still.mp4", 8, lambda _: dots.draw(size, far(0))
+        )
+
+        with self.assertLogs("tflm", "WARNING") as logs:
+            self._predict("run.mp4", "still.mp4", motion_crop=True)
+
+        self.assertIn("still.mp4: nothing moves before", logs.output[0])
+        self.assertNotIn("leave --motion_crop", logs.output[0])
+        rows = self._csv("run.csv")[3:]
+        for index, row in enumerate(rows):
+            y, x = far(index)
+            numbers = [float(cell) for cell in row[1:6]]
+            np.testing.assert_allclose(numbers[:2], [x, y], atol=0.6)
+            if 1 <= index <= 6:  # Else the crop ends where the frame does.
+                np.testing.assert_allclose(numbers[3:], [x, y], atol=3)
+
+    def test_a_crop_that_has_no_sense_is_refused(self):
+        Image.fromarray(dots.draw((60, 90), (30.0, 50.0))).save(
+            self.root / "a.png"
+        )
+        make_dummy_data.write(self.root / "walk.mp4", 2, _frame)
+        boxes = self.root / "boxes.csv"
+        boxes.write_text("video,frame,top,left,height,width\n")
+        for names, options, message in (
+            (["walk.mp4"], {"crop": "1,2,3"}, "--crop=1,2,3 must be top,left"),
+            (
+                ["walk.mp4"],
+                {"crop": "1,2,3,4", "motion_crop": True},
+                "--crop, --boxes and --motion_crop: give one of them$",
+            ),
+            (
+                ["walk.mp4"],
+                {"boxes": str(boxes)},
+                "boxes.csv has no box of walk.mp4; add some",
+            ),
+            (
+                ["walk.mp4", "a.png"],
+                {"motion_crop": True},
+                "--motion_crop is for videos, and .*a.png is an image; name",
+            ),
+        ):
+            with (
+                self.subTest(message),
+                self.assertRaisesRegex(errors.UserError, message),
+            ):
+                self._predict(*names, **options)
+        self.assertFalse(self.output_dir.exists())
 
     def test_broken_files_are_named_skipped_and_counted(self):
         dots.write_kinds(self.root / "in")
@@ -354,7 +481,8 @@ class PredictTest(absltest.TestCase):
                 image = dots.draw((40, 60), (20.0, 30.0)).view(Pixels)
                 alive.add(image)
                 num_read += 1
-                frame = inputs.Frame(index, f"{index}", (40, 60), image)
+                box = pictures.Box(0, 0, 40, 60)
+                frame = inputs.Frame(index, f"{index}", (40, 60), image, box)
                 del image
                 yield frame
 
