@@ -5,6 +5,8 @@ import * as view from './view.js';
 const LONGEST_SHOWN = 1600; // Pixels of a picture's longer side.
 const MOST_NAMED = 12; // More names hide the picture.
 const LEAST_AREA = 0.2; // Of a dot of no confidence, of a full one.
+const NAME_ROOM = 0.25; // Of the picture's width, for a name beside its dot.
+const SAME_SIDE = 0.05; // Of the picture's width; how near is in the middle.
 const TIME_EVERY = 300; // Milliseconds between two readings, to be legible.
 const KINDS = {
   keypoints: ['keypoints', 'keypoint_confidence'],
@@ -264,13 +266,17 @@ function showPoints() {
   const [positions, confidences] = KINDS[kind].map((name) => outputs[name]);
   const dots = part('dots').children;
   const rows = part('list').children;
+  const places = notes[kind].map((_, index) =>
+    [width, height].map((length, axis) => {
+      const place = view.toPicture(
+          positions[2 * index + axis], length, fullSize, size);
+      // As in Python; keypoints may lie beyond.
+      return kind === 'landmarks' ?
+          Math.min(Math.max(place, 0), length - 1) : place;
+    }));
+  const middle = places.reduce((sum, [x]) => sum + x, 0) / places.length;
   notes[kind].forEach(({name}, index) => {
-    let [x, y] = [width, height].map((length, axis) =>
-      view.toPicture(positions[2 * index + axis], length, fullSize, size));
-    if (kind === 'landmarks') { // As in Python; keypoints may lie beyond.
-      x = Math.min(Math.max(x, 0), width - 1);
-      y = Math.min(Math.max(y, 0), height - 1);
-    }
+    const [x, y] = places[index];
     const confidence = confidences[index];
     const dot = dots[index];
     dot.hidden = false;
@@ -279,7 +285,12 @@ function showPoints() {
     dot.style.top = `${100 * (y + 0.5) / height}%`;
     dot.style.setProperty(
         '--scale', Math.sqrt(Math.max(confidence, LEAST_AREA)));
-    dot.classList.toggle('right', x > 0.6 * width);
+    // Names stand outwards, where there is room; near the middle as before,
+    // or those in the camera's pictures would flicker.
+    const side = dot.classList.contains('name-left') ? 1 : -1;
+    const isLeft = x < middle + side * SAME_SIDE * width;
+    const room = isLeft ? NAME_ROOM : 1 - NAME_ROOM;
+    dot.classList.toggle('name-left', x > room * width);
     const value = confidence.toFixed(2);
     const row = rows[index].firstElementChild;
     // A name that changes at every frame would be read out at every frame.

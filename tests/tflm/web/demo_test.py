@@ -312,6 +312,17 @@ class BrowserTest(parameterized.TestCase):
         self.assertEqual(names, [*_NAMES])
         height, width = self.images[0].shape[:2]
         keypoints = self._shown(height, width)
+        # Their names stand to the left and to the right of them, outwards.
+        self.assertGreater(np.ptp(keypoints[:, 0]), 0.1 * width)
+        self.assertBetween(keypoints[:, 0].min(), 0.25 * width, 0.75 * width)
+        self.assertBetween(keypoints[:, 0].max(), 0.25 * width, 0.75 * width)
+        is_left = self.page.evaluate(
+            "[...document.querySelectorAll('.dot')].map(dot =>"
+            " dot.querySelector('span').getBoundingClientRect().right"
+            " < dot.getBoundingClientRect().right)"
+        )
+        left = int(np.argmin(keypoints[:, 0]))
+        self.assertEqual(is_left, [index == left for index in range(2)])
         self._choose("[value=landmarks]")
         landmarks = self._shown(height, width)
         self._assert_shown("cropped", self.images[0])
