@@ -63,10 +63,11 @@ class Shards:
         Raises:
             errors.UserError: see `num_clips`.
         """
+        num_bytes = self.builder.info.splits[self.splits[role]].num_bytes
         return {
             "version": str(self.builder.version),
             "clips": self.num_clips(role),
-            "bytes": self.builder.info.splits[self.splits[role]].num_bytes,
+            "bytes": int(num_bytes),  # An int of tfds has words of its own.
         }
 
     def clips(self, role: str, shuffle_seed: int | None = None):

@@ -38,6 +38,11 @@ class ShardsTest(tf.test.TestCase):
         self.assertIsNone(opened.normalizing_pair)
         self.assertEqual(opened.num_clips("regression_test"), 4)
 
+    def test_what_tells_data_apart_reads_the_same_from_a_file(self):
+        identity = tiny_shards.puppets().identity("train")
+        read = json.loads(json.dumps(identity))
+        self.assertEqual(f"{read['bytes']}", f"{identity['bytes']}")
+
     def test_missing_shards_name_the_command(self):
         with self.assertRaisesRegex(
             FileNotFoundError,
