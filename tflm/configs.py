@@ -320,6 +320,15 @@ _FAST_MODEL = ModelConfig(
 _FAST_TRAIN = TrainConfig(
     batch_size=16, learning_rate=3e-3, schedule="cosine", clip="none"
 )
+# Of stills whose object is about in the middle: where in the image one looks
+# says much, and windows keep landmarks apart until they have found their
+# places.
+_FAST_STILLS_MODEL = dataclasses.replace(
+    _FAST_MODEL, num_landmarks=30, padding="zero", temperature=1.5
+)
+_FAST_STILLS_TRAIN = dataclasses.replace(_FAST_TRAIN, window_share=0.15)
+# Else positions tell the generator about colours.
+_FAST_STILLS_JITTER = 0.3
 
 PRESETS = {
     **{name: _ours(dataset) for name, dataset in _DATASETS.items()},
@@ -349,27 +358,25 @@ PRESETS = {
     # For two CPU cores and an hour.
     "celeba_fast": dataclasses.replace(
         _DATASETS["celeba"],
-        # Else positions tell the generator about colours.
-        data=dataclasses.replace(_DATASETS["celeba"].data, color_jitter=0.3),
+        data=dataclasses.replace(
+            _DATASETS["celeba"].data, color_jitter=_FAST_STILLS_JITTER
+        ),
         target_warp=_FAST_TARGET_WARP,
         source_warp=_FAST_SOURCE_WARP,
-        # Aligned faces: where in the image one looks says much, and windows
-        # keep landmarks apart until they have found their places.
-        model=dataclasses.replace(
-            _FAST_MODEL, num_landmarks=30, padding="zero", temperature=1.5
-        ),
+        model=_FAST_STILLS_MODEL,
         loss=LossConfig("perceptual"),
-        train=dataclasses.replace(
-            _FAST_TRAIN, num_steps=35_000, window_share=0.15
-        ),
+        train=dataclasses.replace(_FAST_STILLS_TRAIN, num_steps=35_000),
     ),
-    # Stills that may not be aligned, without a loss network: 20 to 45 minutes.
+    # Your own stills, without a loss network: 20 to 45 minutes.
     "images_fast": dataclasses.replace(
         _DATASETS["images"],
+        data=dataclasses.replace(
+            _DATASETS["images"].data, color_jitter=_FAST_STILLS_JITTER
+        ),
         target_warp=_FAST_TARGET_WARP,
         source_warp=_FAST_SOURCE_WARP,
-        model=dataclasses.replace(_FAST_MODEL, num_landmarks=30),
-        train=dataclasses.replace(_FAST_TRAIN, num_steps=12_000),
+        model=_FAST_STILLS_MODEL,
+        train=dataclasses.replace(_FAST_STILLS_TRAIN, num_steps=12_000),
     ),
     # For two CPU cores and a quarter of an hour: one animal seen from above,
     # heading anywhere, so both frames are also turned.
