@@ -7,11 +7,13 @@ import pathlib
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from unittest import mock
+import zlib
 
 from absl.testing import absltest
 import numpy as np
@@ -205,6 +207,21 @@ class CliTest(absltest.TestCase):
         self.assertEqual((status, error), (0, ""))
         self.assertIn("train: 5 clips, 5 frames", out)
         self.assertIn(f"skipped 1 broken files: {path}", out)
+
+    def test_an_image_of_absurd_size_is_named_and_not_decoded(self):
+        raw_dir = self._images()
+        path = raw_dir / "bomb.png"
+        Image.new("RGB", (8, 8)).save(path)
+        encoded = bytearray(path.read_bytes())
+        encoded[16:24] = struct.pack(">II", 40_000, 40_000)  # 4.8 GB.
+        encoded[29:33] = struct.pack(">I", zlib.crc32(encoded[12:29]))
+        path.write_bytes(encoded)
+
+        self._assert_refused(
+            r"bomb.png does not decode \(Image size \(1600000000 pixels\)",
+            "--dataset=images",
+            f"--raw_dir={raw_dir}",
+        )
 
     def test_a_full_disk_is_one_line_and_leaves_nothing(self):
         def limited():
