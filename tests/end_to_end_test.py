@@ -101,21 +101,24 @@ class EndToEndTest(absltest.TestCase):
 
     def test_runs_of_a_preset_with_a_slash_are_where_others_are(self):
         flags = ["--preset=smallnorb/car", self.data, *TINY]
-        flags += ["--set=data.dataset=puppets", "--set=loss.name=l2"]
-        # Stops it as soon as the run has its folder.
-        flags += ["--init_from=nowhere"]
+        flags += ["--set=data.dataset=puppets", "--set=data.pairs=video"]
+        flags += ["--set=loss.name=l2", "--set=train.num_steps=1"]
+        self._assert_one_line_error(
+            _run("train.py", *flags, "--init_from=nowhere", cwd=self.root),
+            "nowhere is not a run",
+        )
+        self.assertFalse((self.root / "runs").exists())
         train = _run("train.py", *flags, cwd=self.root)
-        self.assertIn("nowhere is not a run", train.stderr)
-        config = self.root / "runs" / "smallnorb_car" / "config.json"
-        self.assertTrue(config.exists())
+        self.assertIn("trained runs/smallnorb_car to step 1", train.stdout)
+        # It reads the run before the shards.
         self._assert_one_line_error(
             _run(
                 "evaluate.py",
-                self.data,
+                "--data_dir=elsewhere",
                 "--dataset=smallnorb/car",
                 cwd=self.root,
             ),
-            "no checkpoint in runs/smallnorb_car",
+            "no shards of puppets in elsewhere",
         )
 
     def test_sigterm_ends_training_with_a_checkpoint(self):
