@@ -37,6 +37,9 @@ class PredictScriptTest(absltest.TestCase):
         cases = (
             (["a.png"], "no trained run under runs; name a run's folder"),
             (["a.png", "--stride=0"], "--stride must be at least 1, got 0"),
+            (["a.png", "--crop=1,2"], "--crop=1,2 must be top,left"),
+            (["a.png", "--motion_crop"], "--motion_crop is for videos, and a"),
+            (["a.png", "--boxes=no.csv"], "--boxes=no.csv cannot be read"),
         )
         running = [(self._start(*flags), message) for flags, message in cases]
         for process, message in running:

@@ -93,7 +93,9 @@ class SampleEfficiencyTest(absltest.TestCase):
         self.assertIn("300", "".join(text.get_text() for text in axis.texts))
         self.assertLess(axis.get_ylim()[1], 20)
         self.assertEqual(axis.get_xscale(), "log")
-        self.assertRegex(axis.get_ylabel(), "NME, %,\n")
+        self.assertEqual(
+            axis.get_ylabel(), "NME, %,\nmean and deviation over draws"
+        )
 
     def test_no_accuracy_is_too_high_to_be_drawn(self):
         entries = [{**one, "mean": 90.0} for one in self.ENTRIES]
