@@ -17,6 +17,8 @@ import sys
 
 from absl import flags
 
+from tflm import errors
+
 # Dataset -> the flags that are arguments of its builder, by the same names. A
 # flag that is not given is not passed on: the builder knows its default.
 DATASETS = {
@@ -72,7 +74,6 @@ def run(argv: Sequence[str]) -> int:
         # Here, not above: TensorFlow takes seconds, and a wrong command line
         # should not.
         from data_prep import build
-        from data_prep import clips
 
         try:
             built = build.build(
@@ -85,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
                 beam_runner=values.beam_runner,
                 beam_options=values.beam_options or (),
             )
-        except (build.BuildError, clips.RawDataError) as error:
+        except (build.BuildError, errors.RawDataError) as error:
             return _fail(error, 1)
         except OSError as error:
             if error.filename is None and error.errno is None:

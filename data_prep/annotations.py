@@ -21,6 +21,7 @@ import re
 import numpy as np
 
 from data_prep import clips
+from tflm import errors
 
 Line = tuple[int, list[str]]  # Its number from 1, its cells.
 
@@ -70,7 +71,7 @@ class Annotations:
     ):
         for name, count in collections.Counter(keypoint_names).items():
             if count > 1 or not name:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{path}: {count} keypoints are named {name!r}; give each a"
                     " name of its own"
                 )
@@ -80,7 +81,7 @@ class Annotations:
         for entry in entries:
             other = self._entries.setdefault(entry.image, entry)
             if other is not entry:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{path}, {entry.place}: {entry.image} is also in"
                     f" {other.place}; keep one, an image shows one object"
                 )
@@ -136,14 +137,14 @@ class Annotations:
                     if ending in images
                 ]
             if not found:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{self._path}, {entry.place}: no image {entry.image!r} in"
                     f" {raw_dir}; correct the path (relative to that folder) or"
                     " remove the entry"
                 )
             if len(found) > 1:
                 first, second, *_ = sorted(found)
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{self._path}, {entry.place}: {entry.image!r} may be"
                     f" {first} or {second} of {raw_dir}; write the path"
                     " relative to that folder"
@@ -171,7 +172,7 @@ def read(path: str | None) -> Annotations:
         else:
             found = _read_plain(path, lines)
     if not any(found.has(name) for name in found.names()):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} annotates no image; leave --keypoints out, or fill the"
             " file in"
         )
@@ -202,7 +203,7 @@ def check_size(where: str, size: tuple[int, int], points: np.ndarray) -> None:
     is_far = ((points < -length) | (points > 2 * length)).any(axis=1)
     if is_far.any():
         y, x = points[np.argmax(is_far)]
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: a keypoint at x {x:g}, y {y:g} is far outside the image"
             f" of {size[1]} x {size[0]} pixels; give keypoints in pixels of"
             " this image"
@@ -262,11 +263,11 @@ def _read_text(path: str) -> str:
     try:
         return pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is no UTF-8 text; save it as CSV or JSON"
         ) from None
     except OSError as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"--keypoints={path} cannot be read ({error.strerror}); give the"
             " path of a CSV or JSON file"
         ) from None
@@ -282,7 +283,7 @@ def _read_lines(path: str, text: str) -> list[Line]:
             if any(cell.strip() for cell in cells)
         ]
     except csv.Error as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}, line {reader.line_num}: {error}; save the file as CSV"
         ) from None
 
@@ -295,7 +296,7 @@ def _read_plain(path: str, lines: Sequence[Line]) -> Annotations:
         expected += [f"{name}_x", f"{name}_y"]
     if not names or header != expected:
         got = ",".join(header)[:200]
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}, line 1: columns must be image, NAME_x, NAME_y for each"
             f" keypoint; got {got!r}; correct it, or give a file of DeepLabCut"
             " or COCO"
@@ -327,14 +328,14 @@ def _read_deeplabcut(path: str, lines: Sequence[Line]) -> Annotations:
         or coords[first:] != ["x", "y"] * len(names)
         or parts[first + 1 :: 2] != names
     ):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}: the lines bodyparts and coords must have an x and a y for"
             " each body part, and nothing else; give the labels of a DeepLabCut"
             " project (CollectedData_*.csv), not what a network found"
         )
     animals = {*header.get("individuals", [])[first:]} - {_DEEPLABCUT_SCENE}
     if len(animals) > 1:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} has {len(animals)} individuals"
             f" ({', '.join(sorted(animals))}), but an image shows one object;"
             " keep the columns of one"
@@ -352,21 +353,21 @@ def _parse_points(
 ) -> np.ndarray:
     """Float `[len(names), 2]`, (y, x), from cells that have x before y."""
     if len(cells) != 2 * len(names):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: must have {2 * len(names)} cells after the image like"
             f" the first line, got {len(cells)}; correct or remove the line"
         )
     try:
         xy = np.reshape([float(cell or "nan") for cell in cells], [-1, 2])
     except ValueError as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: {error}; write a number, or leave the cell empty if the"
             " keypoint is not visible"
         ) from None
     is_good = np.isfinite(xy).all(axis=1) | np.isnan(xy).all(axis=1)
     if not is_good.all():
         i = np.argmin(is_good)
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: every keypoint needs two finite numbers or two empty"
             f" cells; {names[i]} has {','.join(cells[2 * i : 2 * i + 2])!r}"
         )
@@ -378,7 +379,7 @@ def _read_coco(path: str, text: str) -> Annotations:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is no valid JSON ({error}); export it again"
         ) from None
     images, annotations, categories = (
@@ -387,7 +388,7 @@ def _read_coco(path: str, text: str) -> Annotations:
     )
     with_keypoints = [one for one in categories if one.get("keypoints")]
     if len(with_keypoints) != 1:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}: one of the categories must have keypoints, got"
             f" {len(with_keypoints)}; keep one kind of object"
         )
@@ -396,7 +397,7 @@ def _read_coco(path: str, text: str) -> Annotations:
     if not (
         isinstance(names, list) and all(isinstance(name, str) for name in names)
     ):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}: keypoints of the category must be a list of names;"
             " export it again"
         )
@@ -410,7 +411,7 @@ def _read_coco(path: str, text: str) -> Annotations:
             continue
         image = annotation.get("image_id")
         if not isinstance(image, int | str) or image not in files:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, {place}: no image has the id {image!r}; remove it, or"
                 " export the file again"
             )
@@ -427,7 +428,7 @@ def _coco_list(path: str, content: object, name: str) -> list[dict]:
     if not isinstance(values, list) or not all(
         isinstance(value, dict) for value in values
     ):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} has no list {name} as COCO keypoints have; export it in"
             " that format"
         )
@@ -444,7 +445,7 @@ def _coco_files(path: str, images: Sequence[dict]) -> dict[int | str, str]:
             or not isinstance(name, str)
             or number in files
         ):
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, images[{i}]: must have a file_name and an id of its"
                 f" own, got {name!r} and {number!r}; export the file again"
             )
@@ -463,7 +464,7 @@ def _coco_points(where: str, num_keypoints: int, values: object) -> np.ndarray:
         table = np.full([num_keypoints, 3], np.nan)
     is_labelled = table[:, 2] > 0
     if np.isnan(table[:, 2]).any() or not np.isfinite(table[is_labelled]).all():
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: keypoints must be {3 * num_keypoints} numbers: x, y,"
             f" visibility for each of the {num_keypoints} names of the"
             " category; correct or remove it"

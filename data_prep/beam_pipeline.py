@@ -27,6 +27,7 @@ from apache_beam.runners.portability import fn_api_runner
 
 from data_prep import clip_builder
 from data_prep import clips
+from tflm import errors
 
 
 def settings(
@@ -106,7 +107,7 @@ class Notes:
         """Raises RawDataError with the message, if there is one."""
         if self.has_error():
             message = json.loads((self.folder / "error").read_text())
-            raise clips.RawDataError(message) from None
+            raise errors.RawDataError(message) from None
 
     def add_broken(self, path: str) -> None:
         digest = hashlib.md5(os.fsencode(path), usedforsecurity=False)
@@ -246,7 +247,7 @@ class _Read(beam.DoFn):
         if not self._notes.has_error():
             try:
                 yield from self._clips(*numbered)
-            except (clips.RawDataError, OSError) as error:
+            except (errors.RawDataError, OSError) as error:
                 self._notes.set_error(str(error))
         if self._notes.has_error():
             # tfds fails, and Beam shows how, if a split has no clip at all.
@@ -257,9 +258,9 @@ class _Read(beam.DoFn):
     ) -> Iterator[tuple[str, dict]]:
         is_empty = True
         for item in self._read(source):
-            if isinstance(item, clips.Broken):
+            if isinstance(item, errors.Broken):
                 if not self._skip_broken:
-                    raise clips.RawDataError(item.message)
+                    raise errors.RawDataError(item.message)
                 self._notes.add_broken(item.path)
                 continue
             self._notes.add_clip(self._split)

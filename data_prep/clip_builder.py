@@ -18,9 +18,9 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from data_prep import clips
 from data_prep import progress
 from data_prep import workers
+from tflm import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Source:
     spec: object
 
 
-Read = Callable[[Source], Iterator[dict | clips.Broken]]
+Read = Callable[[Source], Iterator[dict | errors.Broken]]
 
 
 class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -56,7 +56,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     Attributes:
         read: from a source to its clips, one at a time, see `clips.clip`. It
-            raises RawDataError, or yields a `clips.Broken` where --skip_broken
+            raises RawDataError, or yields a `errors.Broken` where --skip_broken
             may go on. A function of a module, so that workers can be sent it.
         MAY_SHARE: pairs of splits that may show the same groups.
         RAW_DIR_IS_OPTIONAL: whether `sources` can do without the folder that
@@ -169,7 +169,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise _no_utf8(error.object) from error
         for split, parts in sources.items():
             if not parts:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"nothing in {raw_dir} falls into split {split}; complete"
                     " the raw data"
                 )
@@ -184,7 +184,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for first, second in itertools.combinations(groups, 2):
             shared = sorted(groups[first] & groups[second])
             if shared and frozenset((first, second)) not in self.MAY_SHARE:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{shared[0]} (1 of {len(shared)}) is in both {first} and"
                     f" {second}; take it out of one of the two lists"
                 )
@@ -206,9 +206,9 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
         )
         for item in items:
-            if isinstance(item, clips.Broken):
+            if isinstance(item, errors.Broken):
                 if not self._skip_broken:
-                    raise clips.RawDataError(item.message)
+                    raise errors.RawDataError(item.message)
                 if item.path not in self.broken:  # Of another split.
                     self.broken.append(item.path)
                 display.advance(1)
@@ -235,14 +235,14 @@ def key(clip: dict) -> str:
     return clip_id
 
 
-def no_clips(split: str) -> clips.RawDataError:
+def no_clips(split: str) -> errors.RawDataError:
     """What to raise if all sources of a split are broken."""
-    return clips.RawDataError(
+    return errors.RawDataError(
         f"split {split} has no readable image; replace the broken ones"
     )
 
 
-def _no_utf8(name: str) -> clips.RawDataError:
-    return clips.RawDataError(
+def _no_utf8(name: str) -> errors.RawDataError:
+    return errors.RawDataError(
         f"the name {name!r} is no UTF-8; rename that file or folder"
     )

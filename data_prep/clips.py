@@ -6,30 +6,13 @@ of `metadata`.
 """
 
 from collections.abc import Sequence
-import dataclasses
 import io
 import math
-import pathlib
-import warnings
 
 import numpy as np
-from PIL import Image
-from PIL import UnidentifiedImageError
 import tensorflow_datasets as tfds
 
 MAX_FRAMES = 32  # Of a clip; it is read from disk as a whole.
-
-
-class RawDataError(ValueError):
-    """Raw data that cannot be used; the message names the file and remedy."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Broken:
-    """A file that gives no clip, in place of one."""
-
-    path: str
-    message: str  # One line that names the file and the remedy.
 
 
 def num_rows(num_keypoints: int) -> int:
@@ -115,7 +98,7 @@ def frame(
         image: encoded JPEG or PNG, stored as it is.
         index: in the video.
         keypoints: float `[rows, 2]`; None: there are none.
-        scale: as `pictures.shrink` answers.
+        scale: as `media.images.shrink` answers.
         **factors: of the dataset.
     """
     if keypoints is None:
@@ -163,40 +146,3 @@ def strided(frames: Sequence) -> list[Sequence]:
     """
     num_clips = math.ceil(len(frames) / MAX_FRAMES)
     return [frames[start::num_clips] for start in range(num_clips)]
-
-
-def read_image(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
-    """Reads an image file and makes sure that every pixel of it decodes.
-
-    Returns:
-        The encoded bytes, and (height, width) in pixels.
-
-    Raises:
-        RawDataError: if the file is missing, no image, or cut short.
-    """
-    try:
-        encoded = path.read_bytes()
-        with warnings.catch_warnings():
-            # It is not refused yet: Pillow does so at twice the size.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded)) as image:
-                image.load()
-                return encoded, (image.height, image.width)
-    except FileNotFoundError:
-        raise RawDataError(
-            f"{path} is missing; fetch it again, or pass --skip_broken to"
-            " leave such files out"
-        ) from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
-        # Pillow names an object of ours, where it should name the file.
-        is_none = isinstance(error, UnidentifiedImageError)
-        why = "it is no image" if is_none else error
-        raise RawDataError(
-            f"{path} does not decode ({why}); replace it, or pass"
-            " --skip_broken to leave such files out"
-        ) from None

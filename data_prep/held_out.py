@@ -6,6 +6,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import annotations
 from data_prep import clips
+from tflm import errors
 
 
 def fractions(
@@ -30,7 +31,7 @@ def fractions(
     if min(val_fraction, test_fraction) < 0 or (
         val_fraction + test_fraction >= 1
     ):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"--val_fraction={val_fraction} and --test_fraction={test_fraction}"
             " must not be negative, and add up to less than 1"
         )

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import scipy.io
 
-from data_prep import clips
+from tflm import errors
 
 
 def read(path: pathlib.Path, source: str) -> dict[str, np.ndarray]:
@@ -22,13 +22,13 @@ def read(path: pathlib.Path, source: str) -> dict[str, np.ndarray]:
     try:
         encoded = path.read_bytes()
     except OSError as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} cannot be read ({error.strerror}); it comes with {source}"
         ) from None
     try:
         return scipy.io.loadmat(io.BytesIO(encoded))
     except Exception as error:  # What is damaged fails in many ways.
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is no MATLAB 5 file, or damaged ({error}); fetch it again"
             f" from {source}"
         ) from None

@@ -13,7 +13,7 @@ import threading
 import traceback
 from typing import Any
 
-from data_prep import clips
+from tflm import errors
 
 _MOST_SOURCES = 16  # That a worker is given at a time.
 _READY = None  # What a worker says, among its items, when it has no source.
@@ -151,8 +151,8 @@ def _work(
 
 def _portable(error: Exception) -> Exception:
     """What to raise in the parent; other classes may not survive pickling."""
-    if isinstance(error, clips.RawDataError):
-        return clips.RawDataError(str(error))
+    if isinstance(error, errors.RawDataError):
+        return errors.RawDataError(str(error))
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror, error.filename)
     return RuntimeError("".join(traceback.format_exception(error)))

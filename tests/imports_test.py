@@ -12,6 +12,7 @@ ROOMS = (
     "errors",
     "files",
     "command_line",
+    "media",
     "client",
     "configs",
     "coords",
@@ -31,13 +32,8 @@ ROOMS = (
 )
 # Run as python -m tflm.NAME.
 SCRIPTS = ("client/__main__", "pretrain_colorization", "ablation", "predict")
-# Of data_prep, what reads raw images and videos; for tflm.prediction alone.
-READERS = {
-    "data_prep.clips",
-    "data_prep.pictures",
-    "data_prep.video.crops",
-    "data_prep.videos",
-}
+# All that data_prep may import of tflm.
+GROUND = ("tflm.errors", "tflm.files", "tflm.media")
 
 
 def _imported(path: pathlib.Path, at_start: bool = False) -> set[str]:
@@ -77,20 +73,22 @@ class ImportsTest(absltest.TestCase):
             with self.subTest(str(path)):
                 self.assertLessEqual(imported, allowed)
 
-    def test_data_prep_and_tflm_meet_on_disk(self):
+    def test_data_prep_and_tflm_share_the_reading_of_media_alone(self):
         for path in (ROOT / "data_prep").rglob("*.py"):
             with self.subTest(str(path)):
-                self.assertNotIn("tflm", _packages(path))
+                for name in _imported(path):
+                    if name.startswith("tflm"):
+                        self.assertStartsWith(name, GROUND)
         for path in (ROOT / "tflm").rglob("*.py"):
-            room = path.relative_to(ROOT / "tflm").parts[0]
-            allowed = READERS if room == "prediction" else set()
-            imported = {
-                name
-                for name in _imported(path)
-                if name.split(".")[0] == "data_prep"
-            }
             with self.subTest(str(path)):
-                self.assertLessEqual(imported, allowed)
+                self.assertNotIn("data_prep", _packages(path))
+
+    def test_media_is_read_without_tensorflow(self):
+        for path in (ROOT / "tflm" / "media").rglob("*.py"):
+            with self.subTest(str(path)):
+                self.assertNoCommonElements(
+                    _packages(path), {"tensorflow", "tensorflow_datasets"}
+                )
 
     def test_tensorflow_addons_is_imported_by_the_warps_alone(self):
         users = [
@@ -105,7 +103,7 @@ class ImportsTest(absltest.TestCase):
         for package, expected in (
             ("apache_beam", ["data_prep/beam_pipeline.py"]),
             # One reads videos, the other writes them.
-            ("av", ["data_prep/videos.py", "tflm/drawing/movies.py"]),
+            ("av", ["tflm/media/videos.py", "tflm/drawing/movies.py"]),
         ):
             users = [
                 path.relative_to(ROOT).as_posix()

@@ -9,7 +9,8 @@ import tensorflow_datasets as tfds
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import matlab
-from data_prep import pictures
+from tflm import errors
+from tflm.media import images
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 IMAGES = "output"
@@ -19,24 +20,24 @@ VAL_FRACTION = 0.1  # Of the training list: its end.
 URL = "https://github.com/tomasjakab/imm"
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads a face; `spec` is path, (height, width), and keypoints."""
     path, expected_size, keypoints = source.spec
     try:
-        encoded, size = clips.read_image(path)
-    except clips.RawDataError as error:
-        yield clips.Broken(str(path), str(error))
+        encoded, size = images.read_encoded(path)
+    except errors.RawDataError as error:
+        yield errors.Broken(str(path), str(error))
         return
     if size != expected_size:
-        yield clips.Broken(
+        yield errors.Broken(
             str(path),
             f"{path} is {size[0]} x {size[1]} pixels (height x width), its"
             f" keypoints are for {expected_size[0]} x {expected_size[1]}; fetch"
             " it again, or pass --skip_broken to leave such files out",
         )
         return
-    image, scale = pictures.prepare(encoded)
-    keypoints = pictures.shrink_points(keypoints, scale)
+    image, scale = images.prepare(encoded)
+    keypoints = images.shrink_points(keypoints, scale)
     yield clips.still(source.group, image, keypoints, scale)
 
 
@@ -74,7 +75,7 @@ class Builder(clip_builder.ClipBuilder):
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
         if not (raw_dir / IMAGES).is_dir():
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{raw_dir / IMAGES} is missing; give the folder of the AFLW"
                 f" download of {URL}"
             )
@@ -104,7 +105,7 @@ def _read_names(path: pathlib.Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is no UTF-8 text; fetch it again from {URL}"
         ) from None
     except OSError as error:
@@ -113,11 +114,11 @@ def _read_names(path: pathlib.Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         name = line.strip()
         if not name:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line {number}: must be an image, is empty; remove it"
             )
         if name in numbers:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line {number}: {name} is also in line"
                 f" {numbers[name]}; fetch the file again from {URL}"
             )
@@ -143,18 +144,18 @@ def _read_keypoints(
     ):
         array = fields.get(name)
         if array is None or array.dtype.kind not in "iuf":
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path} has no field {name!r} of numbers; fetch it again from"
                 f" {URL}"
             )
         if array.shape != shape:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}: {name} must be {matlab.by(shape)} for the"
                 f" {num_images} images of {path.name.replace(POINTS, LIST)},"
                 f" got {matlab.by(array.shape)}; fetch both again from {URL}"
             )
         if np.isinf(array).any():
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}: {name} has an infinite value; fetch it again from"
                 f" {URL}"
             )
@@ -163,8 +164,8 @@ def _read_keypoints(
     return keypoints, sizes.astype(np.int64)
 
 
-def _unreadable(path: pathlib.Path, error: OSError) -> clips.RawDataError:
-    return clips.RawDataError(
+def _unreadable(path: pathlib.Path, error: OSError) -> errors.RawDataError:
+    return errors.RawDataError(
         f"{path} cannot be read ({error.strerror}); it comes with the AFLW"
         f" download of {URL}"
     )

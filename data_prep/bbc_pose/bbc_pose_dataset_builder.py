@@ -17,7 +17,9 @@ import tensorflow_datasets as tfds
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import matlab
-from data_prep import pictures
+from tflm import errors
+from tflm.media import boxes
+from tflm.media import images
 
 KEYPOINTS = (  # "Right" is the signer's own.
     "head",
@@ -59,10 +61,10 @@ class Selection:
     folder: pathlib.Path
     frames: list[int]
     joints: Joints  # Of these frames and others.
-    box: pictures.Box
+    box: boxes.Box
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads the frames of a video; `spec` is a Selection."""
     spec = source.spec
     rows = {frame: row for row, frame in enumerate(spec.joints.frames.tolist())}
@@ -72,9 +74,9 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         for frame in numbers:
             path = spec.folder / f"{frame}.jpg"
             try:
-                encoded, _ = clips.read_image(path)
-            except clips.RawDataError as error:
-                yield clips.Broken(str(path), str(error))
+                encoded, _ = images.read_encoded(path)
+            except errors.RawDataError as error:
+                yield errors.Broken(str(path), str(error))
                 continue
             points = (
                 spec.joints.points[rows[frame]] if frame in rows else unknown
@@ -87,7 +89,7 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
 
 
 def _crop(
-    encoded: bytes, points: np.ndarray, box: pictures.Box
+    encoded: bytes, points: np.ndarray, box: boxes.Box
 ) -> tuple[bytes, np.ndarray, np.ndarray]:
     """Crops a frame.
 
@@ -97,9 +99,9 @@ def _crop(
     """
     with Image.open(io.BytesIO(encoded)) as image:
         pixels = np.asarray(image.convert("RGB"))
-    pixels, scale = pictures.shrink(pictures.crop(pixels, box), MAX_SIDE)
-    points = pictures.shrink_points(pictures.crop_points(points, box), scale)
-    return pictures.encode_jpeg(pixels), points, scale
+    pixels, scale = images.shrink(boxes.crop(pixels, box), MAX_SIDE)
+    points = images.shrink_points(boxes.crop_points(points, box), scale)
+    return images.encode_jpeg(pixels), points, scale
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -156,11 +158,11 @@ class Builder(clip_builder.ClipBuilder):
                 np.concatenate([found.points, marked.points]),
             )
             if np.isnan(joints.points).all():
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{where}: no frame has a joint to crop by; fetch the file"
                     " again"
                 )
-            box = pictures.square_around(joints.points, MARGIN)
+            box = boxes.square_around(joints.points, MARGIN)
             folder = raw_dir / str(number)
             on_disk = _frames_on_disk(folder)
             if kind == "test":
@@ -171,7 +173,7 @@ class Builder(clip_builder.ClipBuilder):
                 selections["annotated_train"] = _spread(joints)
             for split, frames in selections.items():
                 if not len(frames):
-                    raise clips.RawDataError(
+                    raise errors.RawDataError(
                         f"{where}: no frame for split {split}; fetch the file"
                         " again"
                     )
@@ -193,7 +195,7 @@ def _spread(joints: Joints) -> np.ndarray:
 def _frames_on_disk(folder: pathlib.Path) -> list[int]:
     """Numbers of the files NUMBER.jpg of a video."""
     if not folder.is_dir():
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{folder} is missing; unpack the frames of that video there"
         )
     stems = (path.stem for path in folder.iterdir() if path.suffix == ".jpg")
@@ -205,7 +207,7 @@ def _read_entries(path: pathlib.Path) -> np.ndarray:
     source = "BBC Pose, beside the frame folders"
     entries = matlab.read(path, source).get("bbcpose")
     if entries is None or entries.dtype.names is None:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} holds no array of structs 'bbcpose'; fetch it again"
         )
     for name in (
@@ -216,7 +218,7 @@ def _read_entries(path: pathlib.Path) -> np.ndarray:
         "test_joints",
     ):
         if name not in entries.dtype.names:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}: bbcpose has no field {name!r}; fetch the file again"
             )
     return entries.ravel()[:NUM_VIDEOS]
@@ -225,7 +227,7 @@ def _read_entries(path: pathlib.Path) -> np.ndarray:
 def _type(entry: np.void, where: str) -> str:
     kind = str(np.squeeze(entry["type"]))
     if kind not in TYPES:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: type must be one of {', '.join(TYPES)}, got {kind!r};"
             " fetch the file again"
         )
@@ -242,7 +244,7 @@ def _joints(entry: np.void, kind: str, where: str) -> Joints:
         frames = np.asarray(entry[f"{kind}_frames"], np.float64).ravel()
         points = np.asarray(entry[f"{kind}_joints"], np.float64)
     except (TypeError, ValueError):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: {kind}_frames and {kind}_joints must be numbers; fetch"
             " the file again"
         ) from None
@@ -252,19 +254,19 @@ def _joints(entry: np.void, kind: str, where: str) -> Joints:
     if points.ndim == 2:
         points = points[..., None]  # Nor does it write a last size of 1.
     if points.shape != expected:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: {kind}_joints must be {matlab.by(expected)} for"
             f" {len(frames)} {kind}_frames, got"
             f" {matlab.by(points.shape)}; fetch the file again"
         )
     is_frame = np.isfinite(frames) & (frames % 1 == 0) & (frames > 0)
     if not is_frame.all():
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: {kind}_frames must be whole numbers from 1, got"
             f" {frames[~is_frame][0]}; fetch the file again"
         )
     if (np.abs(points) > MAX_COORDINATE).any():
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where}: {kind}_joints has {np.nanmax(np.abs(points)):g}, beyond"
             f" any frame ({MAX_COORDINATE} pixels); fetch the file again"
         )

@@ -9,7 +9,8 @@ import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import clips
-from data_prep import pictures
+from tflm import errors
+from tflm.media import images
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 IMAGES = "img_align_celeba"
@@ -43,16 +44,16 @@ LANDMARK_COLUMNS = tuple(
 )
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads an image; `spec` is its path and its keypoints."""
     path, keypoints = source.spec
     try:
-        encoded, _ = clips.read_image(path)
-    except clips.RawDataError as error:
-        yield clips.Broken(str(path), str(error))
+        encoded, _ = images.read_encoded(path)
+    except errors.RawDataError as error:
+        yield errors.Broken(str(path), str(error))
         return
-    image, scale = pictures.prepare(encoded)
-    keypoints = pictures.shrink_points(keypoints, scale)
+    image, scale = images.prepare(encoded)
+    keypoints = images.shrink_points(keypoints, scale)
     yield clips.still(path.name, image, keypoints, scale)
 
 
@@ -96,7 +97,7 @@ class Builder(clip_builder.ClipBuilder):
     ) -> dict[str, list[clip_builder.Source]]:
         images = _find(raw_dir, IMAGES)
         if not images.is_dir():
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{images} is missing; unpack {IMAGES}.zip of CelebA there"
             )
         landmarks = _find(raw_dir, LANDMARKS)
@@ -105,7 +106,7 @@ class Builder(clip_builder.ClipBuilder):
         for split in ("mafl_train", "val", "mafl_test"):
             for name in splits[split]:
                 if name not in keypoints:
-                    raise clips.RawDataError(
+                    raise errors.RawDataError(
                         f"{landmarks} has no row for {name}, which is in"
                         f" {split}; fetch the whole file from CelebA"
                     )
@@ -152,7 +153,7 @@ def _read_splits(raw_dir: pathlib.Path) -> dict[str, list[str]]:
     }
     for split, names in splits.items():
         if not names:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"no image is left for split {split}; {partition} or"
                 f" {raw_dir / MAFL_TRAIN} is too short: fetch it again"
             )
@@ -163,7 +164,7 @@ def _read_names(path: pathlib.Path) -> list[str]:
     """Image names, one a line, in the order of the file."""
     rows = _read_rows(path, columns=[])
     if not rows:
-        raise clips.RawDataError(f"{path} is empty; fetch it again")
+        raise errors.RawDataError(f"{path} is empty; fetch it again")
     return list(rows)
 
 
@@ -173,7 +174,7 @@ def _read_partition(path: pathlib.Path) -> list[str]:
     rows = _read_rows(path, columns=["partition"])
     for name, (number, (value,)) in rows.items():
         if value not in ("0", "1", "2"):
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line {number}: the partition must be 0, 1 or 2, got"
                 f" {value!r}; fetch the file again, or correct the line"
             )
@@ -197,7 +198,7 @@ def _read_keypoints(path: pathlib.Path) -> dict[str, np.ndarray]:
         except ValueError:
             xy = np.array(np.nan)
         if not np.isfinite(xy).all():
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line {number}: {' '.join([name, *values])!r} must be"
                 f" an image name and {2 * len(KEYPOINTS)} numbers; correct or"
                 " remove the line"
@@ -227,7 +228,7 @@ def _read_rows(
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is missing; it comes with CelebA"
             " (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) or, if in"
             " MAFL/, with https://github.com/zhzhanp/TCDCN-face-alignment"
@@ -238,7 +239,7 @@ def _read_rows(
         separator, num_header_lines = ",", 1
         header = ",".join(["image_id", *columns])
         if lines[:1] != [header]:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line 1: must be {header!r}; fetch the file again"
             )
     rows = {}
@@ -247,12 +248,12 @@ def _read_rows(
             continue
         name, *values = line.strip().split(separator)
         if len(values) != len(columns):
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line {number}: {line.strip()!r} must be an image"
                 f" name and {len(columns)} values; correct or remove the line"
             )
         if name in rows:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line {number}: {name} is also in line"
                 f" {rows[name][0]}; remove one of them"
             )

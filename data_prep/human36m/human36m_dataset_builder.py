@@ -16,8 +16,10 @@ import tensorflow_datasets as tfds
 from data_prep import annotations
 from data_prep import clip_builder
 from data_prep import clips
-from data_prep import pictures
-from data_prep import videos
+from tflm import errors
+from tflm.media import boxes
+from tflm.media import images
+from tflm.media import videos
 
 JOINTS = {  # Where each is among the joints of a file; left is the actor's.
     "pelvis": 0,
@@ -58,7 +60,7 @@ HOMEPAGE = "http://vision.imar.ro/human3.6m"
 _UNANNOTATED = "_ALL"  # Start of the names of videos without positions.
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads a video; `spec` is the folder of its subject, its name, a stride.
 
     A clip shows MAX_FRAMES frames in a row, of which each stride-th is kept.
@@ -74,7 +76,7 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         ):
             start = number * clips.MAX_FRAMES
             seen = positions[start : start + clips.MAX_FRAMES]
-            box = pictures.square_around(seen, MARGIN)
+            box = boxes.square_around(seen, MARGIN)
             title = f"{folder.name}/{name}"
             yield clips.clip(
                 f"{title}/{start:05d}",
@@ -84,8 +86,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
                 ],
                 video=title,
             )
-    except clips.RawDataError as error:
-        yield clips.Broken(str(video), str(error))
+    except errors.RawDataError as error:
+        yield errors.Broken(str(video), str(error))
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -157,7 +159,7 @@ def _video_lengths(folder: pathlib.Path) -> dict[str, int]:
     for part, suffix in ((VIDEOS, ".mp4"), (POSITIONS, ".cdf")):
         names |= (found := {p.stem for p in (folder / part).glob(f"*{suffix}")})
         if not found:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{folder / part} holds no {suffix} file; unpack that part of"
                 f" subject {folder.name} of Human3.6M there"
             )
@@ -168,7 +170,7 @@ def _video_lengths(folder: pathlib.Path) -> dict[str, int]:
                 lengths[name] = videos.num_frames(
                     folder / VIDEOS / f"{name}.mp4"
                 )
-            except clips.RawDataError:
+            except errors.RawDataError:
                 lengths[name] = 0
     return lengths
 
@@ -177,7 +179,7 @@ def _num_common_frames(video: pathlib.Path, num_positions: int) -> int:
     """How many frames have positions."""
     num_frames = videos.num_frames(video)
     if abs(num_frames - num_positions) > MAX_DIFFERENCE:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{video} has {num_frames} frames, but its .cdf file positions of"
             f" {num_positions}; fetch both again, or pass --skip_broken to"
             " leave such videos out"
@@ -201,20 +203,20 @@ def _read_positions(path: pathlib.Path) -> np.ndarray:
     try:
         pose = np.asarray(cdflib.CDF(path)["Pose"])
     except FileNotFoundError:
-        raise clips.RawDataError(f"{path} is missing; {remedy}") from None
+        raise errors.RawDataError(f"{path} is missing; {remedy}") from None
     except Exception as error:  # Whatever a broken file leads cdflib to.
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is no CDF file with a variable Pose ({error}); {remedy}"
         ) from None
     if pose.ndim == 3 and len(pose) == 1:
         pose = pose[0]
     if pose.ndim != 2 or pose.shape[1] != 2 * NUM_FILE_JOINTS:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}: Pose must be [1, frames, {2 * NUM_FILE_JOINTS}], as in"
             f" D2_Positions, got {list(pose.shape)}; {remedy}"
         )
     if pose.dtype.kind != "f" or not np.isfinite(pose).all():
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path}: Pose must be finite numbers; {remedy}"
         )
     xy = pose.reshape(-1, NUM_FILE_JOINTS, 2)
@@ -225,17 +227,17 @@ def _frame(
     index: int,
     image: np.ndarray,
     positions: np.ndarray,
-    box: pictures.Box,
+    box: boxes.Box,
     video: pathlib.Path,
 ) -> dict:
     """Crops a frame; `positions` is a row of `_read_positions`."""
     if box.height > 2 * max(image.shape):
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{video} has {image.shape[1]} x {image.shape[0]} pixels, but at"
             f" frame {index} its joints need a crop of {box.height}; its .cdf"
             " file is of another video: fetch both again"
         )
-    points = pictures.crop_points(positions[list(JOINTS.values())], box)
-    cropped, scale = pictures.shrink(pictures.crop(image, box), MAX_SIDE)
-    points = pictures.shrink_points(points, scale)
-    return clips.frame(pictures.encode_jpeg(cropped), index, points, scale)
+    points = boxes.crop_points(positions[list(JOINTS.values())], box)
+    cropped, scale = images.shrink(boxes.crop(image, box), MAX_SIDE)
+    points = images.shrink_points(points, scale)
+    return clips.frame(images.encode_jpeg(cropped), index, points, scale)

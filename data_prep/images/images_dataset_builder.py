@@ -11,23 +11,24 @@ from data_prep import annotations
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import held_out
-from data_prep import pictures
+from tflm import errors
+from tflm.media import images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
 TEST_FRACTION = 0.1  # With keypoints, unless asked otherwise.
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads an image; `spec` is its name, its path and its keypoints."""
     name, path, points = source.spec
     try:
-        encoded, size = clips.read_image(path)
+        encoded, size = images.read_encoded(path)
         annotations.check_size(str(path), size, points)
-    except clips.RawDataError as error:
-        yield clips.Broken(str(path), str(error))
+    except errors.RawDataError as error:
+        yield errors.Broken(str(path), str(error))
         return
-    image, scale = pictures.prepare(encoded)
-    points = pictures.shrink_points(points, scale)
+    image, scale = images.prepare(encoded)
+    points = images.shrink_points(points, scale)
     in_video = annotations.deeplabcut_frame(name)
     video = in_video[0] if in_video else ""
     yield clips.still(name, image, points, scale, video)
@@ -131,7 +132,7 @@ class Builder(clip_builder.ClipBuilder):
                     for name, place in positions.items()
                     if annotated.has(name)
                 }
-            raise clips.RawDataError(_how_to_fill(split, positions))
+            raise errors.RawDataError(_how_to_fill(split, positions))
         return splits
 
 
@@ -163,7 +164,7 @@ def _image_names(raw_dir: pathlib.Path) -> list[str]:
         and not any(part.startswith(".") for part in path.parts)
     )
     if not names:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{raw_dir} holds no image ({', '.join(SUFFIXES)}); give the folder"
             " of your images as --raw_dir"
         )
@@ -171,7 +172,7 @@ def _image_names(raw_dir: pathlib.Path) -> list[str]:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"the file name {name!a} in {raw_dir} is no UTF-8; rename it"
             ) from None
     return names

@@ -23,6 +23,7 @@ from tensorflow_datasets.datasets.smallnorb import (
 
 from data_prep import clip_builder
 from data_prep import clips
+from tflm import errors
 
 CATEGORIES = ("animal", "human", "airplane", "truck", "car")  # As in `cat`.
 PARTS = {
@@ -189,7 +190,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
         ):
             matrix = matrices[kind]
             if (matrix.shape, matrix.dtype) != (shape, np.dtype(dtype)):
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{names[kind]} must be {np.dtype(dtype)} {list(shape)}"
                     f" beside {names['dat'].name}, but is {matrix.dtype}"
                     f" {list(matrix.shape)}; fetch the files again"
@@ -204,7 +205,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
             (lighting, NUM_LIGHTINGS, 1, "info"),
         ):
             if not np.isin(values, np.arange(0, limit, step)).all():
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{names[kind]} holds numbers that mean nothing in"
                     " Small NORB; fetch the file again"
                 )
@@ -222,7 +223,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
         if path.is_file():
             return path
         if not packed.is_file():
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{packed} is missing, and so is {path.name}; download it from"
                 f" {HOMEPAGE}"
             )
@@ -232,12 +233,12 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
                 while block := source.read(_COPY_BYTES):
                     target.write(block)
                     if target.tell() > MAX_BYTES:
-                        raise clips.RawDataError(
+                        raise errors.RawDataError(
                             f"{packed} unpacks to more than Small NORB has;"
                             " fetch it again"
                         )
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{packed} does not unpack ({error}); fetch it again"
             ) from None
         return unpacked
@@ -251,7 +252,7 @@ def _download(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
     try:
         paths = dl_manager.download(urls)
     except Exception as error:  # Of the network; they have no common class.
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"the download from {HOMEPAGE} failed ({error}); get the files"
             " yourself and give their folder as --raw_dir"
         ) from error
@@ -281,13 +282,13 @@ def _read_header(path: pathlib.Path, name: pathlib.Path) -> Matrix:
     magic, num_axes, *lengths = header if len(header) > 1 else (0, 0)
     shape = tuple(lengths[:num_axes])
     if magic not in _TYPES or num_axes < 1 or min(shape, default=0) < 1:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{name} is no matrix file of Small NORB; fetch it again"
         )
     dtype, start = _TYPES[magic], 4 * (2 + max(3, num_axes))
     num_bytes = path.stat().st_size
     if num_bytes != start + math.prod(shape) * dtype.itemsize:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{name} is cut short, or longer than its start says ({num_bytes}"
             f" bytes for {dtype} {list(shape)}); fetch it again"
         )

@@ -22,8 +22,10 @@ import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import clips
-from data_prep import pictures
 from data_prep import progress
+from tflm import errors
+from tflm.media import boxes
+from tflm.media import images
 
 SIDE = 64  # Pixels of a stored digit.
 VAL_FRACTION = 0.1  # Of the house numbers of the archive `train`.
@@ -36,7 +38,7 @@ HOMEPAGE = "http://ufldl.stanford.edu/housenumbers/"
 Numbers = Mapping[str, np.ndarray]
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads house numbers; `spec` is a folder or archive, and Numbers."""
     path, numbers = source.spec
     missing = set(numbers)
@@ -44,8 +46,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         missing.discard(name)
         try:
             image = _decode(encoded)
-        except clips.RawDataError as error:
-            yield clips.Broken(
+        except errors.RawDataError as error:
+            yield errors.Broken(
                 f"{path}/{name}",
                 f"{name} of {path} {error}; fetch it again, or pass"
                 " --skip_broken to leave such images out",
@@ -53,7 +55,7 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
             continue
         yield _clip(f"{_stem(path)}/{name}", image, numbers[name])
     for name in sorted(missing):
-        yield clips.Broken(
+        yield errors.Broken(
             f"{path}/{name}",
             f"{name} is named by {BOXES}, but missing in {path}; fetch it"
             " again, or pass --skip_broken to leave such images out",
@@ -123,7 +125,7 @@ def _find(raw_dir: pathlib.Path, archive: str) -> pathlib.Path:
     if (folder / BOXES).is_file():
         return folder
     if not packed.is_file():
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{packed} is missing, and so is {folder / BOXES}; download it from"
             f" {HOMEPAGE}"
         )
@@ -164,7 +166,7 @@ def _read_numbers(path: pathlib.Path) -> Numbers:
                     with _naming(path):
                         shutil.copyfileobj(file, copy)
                     return _read_boxes(copy, f"{BOXES} of {path}")
-    raise clips.RawDataError(f"{path} holds no {BOXES}; fetch it again")
+    raise errors.RawDataError(f"{path} holds no {BOXES}; fetch it again")
 
 
 def _read_boxes(file: BinaryIO, where: str) -> Numbers:
@@ -200,7 +202,7 @@ def _read_boxes(file: BinaryIO, where: str) -> Numbers:
         TypeError,
         ValueError,
     ) as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where} is no readable file of boxes ({error}); fetch it again"
         ) from None
     for name, digits in numbers.items():
@@ -212,7 +214,7 @@ def _read_boxes(file: BinaryIO, where: str) -> Numbers:
             or not np.isin(labels, np.arange(1, 11)).all()
             or sizes.min(initial=1) < 1
         ):
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{where}: {name!r} must be a plain file name whose digits have"
                 " labels 1 to 10 and boxes of at least a pixel; fetch the file"
                 " again"
@@ -265,7 +267,7 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error) as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is cut short, or no .tar.gz ({error}); fetch it again"
         ) from None
 
@@ -285,16 +287,16 @@ def _decode(encoded: bytes) -> np.ndarray:
         ValueError,
         Image.DecompressionBombError,
     ) as error:
-        raise clips.RawDataError(f"does not decode ({error})") from None
+        raise errors.RawDataError(f"does not decode ({error})") from None
 
 
 def _clip(clip_id: str, image: np.ndarray, digits: np.ndarray) -> dict:
     """Crops the digits, of which the label of '0' is 10."""
     frames = []
     for index, (label, *box) in enumerate(digits):
-        crop = Image.fromarray(pictures.crop(image, square(*box)))
+        crop = Image.fromarray(boxes.crop(image, square(*box)))
         digit = crop.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        encoded = pictures.encode_jpeg(np.asarray(digit))
+        encoded = images.encode_jpeg(np.asarray(digit))
         scale = np.divide(digit.size, crop.size)[::-1]
         frames.append(
             clips.frame(encoded, index, scale=scale, digit=int(label) % 10)
@@ -302,16 +304,14 @@ def _clip(clip_id: str, image: np.ndarray, digits: np.ndarray) -> dict:
     return clips.clip(clip_id, frames)
 
 
-def square(
-    top: float, left: float, height: float, width: float
-) -> pictures.Box:
+def square(top: float, left: float, height: float, width: float) -> boxes.Box:
     """The box of a digit, grown to a square on both sides alike.
 
     `top` and `left` are taken to count from 0, for SVHN's own see_bboxes.m
     adds 1 to them before it indexes.
     """
     side = max(height, width)
-    return pictures.Box(
+    return boxes.Box(
         top=round(top + (height - side) / 2),
         left=round(left + (width - side) / 2),
         height=round(side),

@@ -16,9 +16,11 @@ from data_prep import annotations
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import held_out
-from data_prep import pictures
-from data_prep import videos
-from data_prep.video import crops
+from tflm import errors
+from tflm.media import boxes
+from tflm.media import crops
+from tflm.media import images
+from tflm.media import videos
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -73,7 +75,7 @@ class Marked:
     view: View
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads a `Stretch` or a `Marked`."""
     spec = source.spec
     try:
@@ -84,8 +86,8 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
             yield from _read_images(spec, cutter)
         else:
             yield from _read_frames(spec, cutter)
-    except clips.RawDataError as error:
-        yield clips.Broken(str(spec.path), str(error))
+    except errors.RawDataError as error:
+        yield errors.Broken(str(spec.path), str(error))
 
 
 def _read_stretch(stretch: Stretch, cutter: "_Cutter") -> Iterator[dict]:
@@ -111,7 +113,7 @@ def _clips(name: str, frames: Sequence[dict]) -> Iterator[dict]:
 
 def _read_frames(
     marked: Marked, cutter: "_Cutter"
-) -> Iterator[dict | clips.Broken]:
+) -> Iterator[dict | errors.Broken]:
     for index, image in videos.frames(marked.path, end=max(marked.points) + 1):
         if index in marked.points:
             where, points = (
@@ -126,13 +128,13 @@ def _read_frames(
 
 def _read_images(
     marked: Marked, cutter: "_Cutter"
-) -> Iterator[dict | clips.Broken]:
+) -> Iterator[dict | errors.Broken]:
     for name, points in marked.points.items():
         path = marked.path / name
         try:
-            image = pictures.read_upright(path)
-        except clips.RawDataError as error:
-            yield clips.Broken(str(path), str(error))
+            image = images.read_upright(path)
+        except errors.RawDataError as error:
+            yield errors.Broken(str(path), str(error))
             continue
         if frame := cutter.frame(str(path), image, 0, points):
             in_video = annotations.deeplabcut_frame(name)
@@ -141,15 +143,15 @@ def _read_images(
             yield _unseen(marked, str(path))
 
 
-def _unseen(marked: Marked, where: str) -> clips.Broken:
+def _unseen(marked: Marked, where: str) -> errors.Broken:
     """In place of an annotated frame; without a word, scores would rise."""
     if marked.view.place.track is not None:
-        return clips.Broken(
+        return errors.Broken(
             where,
             f"{where} is annotated, but --boxes has no box there; add one,"
             " remove the annotation, or pass --skip_broken to leave it out",
         )
-    return clips.Broken(
+    return errors.Broken(
         where,
         f"{where}: nothing that moves is found, or the size is not that of"
         f" {marked.view.place.follows.name}; remove its annotation, give"
@@ -184,11 +186,11 @@ class _Cutter:
         box = self._cropper.box(where, image, index)
         if box is None:
             return None
-        image = pictures.crop(image, box)
-        points = pictures.crop_points(points, box)
-        image, scale = pictures.shrink(image, self._max_side)
-        points = pictures.shrink_points(points, scale)
-        return clips.frame(pictures.encode_jpeg(image), index, points, scale)
+        image = boxes.crop(image, box)
+        points = boxes.crop_points(points, box)
+        image, scale = images.shrink(image, self._max_side)
+        points = images.shrink_points(points, scale)
+        return clips.frame(images.encode_jpeg(image), index, points, scale)
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -240,12 +242,12 @@ class Builder(clip_builder.ClipBuilder):
         **kwargs,
     ):
         if stride < 1 or start < 0 or (end is not None and end <= start):
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"--stride={stride}, --start={start}, --end={end} must be at"
                 " least 1, at least 0, and more than --start"
             )
         if max_side < 1:
-            raise clips.RawDataError(f"--max_side={max_side} must be positive")
+            raise errors.RawDataError(f"--max_side={max_side} must be positive")
         self._stride, self._start, self._end = stride, start, end
         self._crops = crops.Options(crop, boxes, motion_crop)
         self._max_side = max_side
@@ -269,7 +271,7 @@ class Builder(clip_builder.ClipBuilder):
     ) -> dict[str, list[clip_builder.Source]]:
         names = _names(raw_dir, SUFFIXES)
         if not names:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{raw_dir} holds no video ({', '.join(SUFFIXES)}); give the"
                 " folder of your videos as --raw_dir"
             )
@@ -315,7 +317,7 @@ class Builder(clip_builder.ClipBuilder):
             if name in frames:
                 video, index = frames[name]
                 if whole[video] and index >= _num_frames(raw_dir / video):
-                    raise clips.RawDataError(
+                    raise errors.RawDataError(
                         f"{name} is annotated, but {raw_dir / video} has"
                         f" {_num_frames(raw_dir / video)} frames; correct the"
                         " annotation"
@@ -369,7 +371,7 @@ class Builder(clip_builder.ClipBuilder):
             sum(map(len, parts.values())) for parts in (rest, whole)
         )
         if num_train < LEAST_TRAIN * (1.0 - sum(shares.values())) * num_all:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{num_train} of {num_all} frames are left to train on: the"
                 " test takes all from the first annotated frame of its share"
                 " on, and the annotated ones lie early; annotate later ones,"
@@ -381,7 +383,7 @@ class Builder(clip_builder.ClipBuilder):
         """Frames of a video that are used; one of a broken video."""
         try:
             count = _num_frames(path)
-        except clips.RawDataError:  # It is met again when it is read.
+        except errors.RawDataError:  # It is met again when it is read.
             return range(self._start, self._start + 1)
         return range(self._start, min(count, self._end or count))
 
@@ -460,7 +462,7 @@ class Builder(clip_builder.ClipBuilder):
             part[name] = annotated.points(name)
         for split, parts in marked.items():
             if not parts:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"no annotated frame or image of {raw_dir} falls into"
                     f" split annotated_{split}; annotate more of them, or"
                     " change --test_fraction"

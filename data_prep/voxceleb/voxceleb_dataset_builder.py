@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import held_out
-from data_prep import pictures
+from tflm import errors
+from tflm.media import images
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 RATE = "1.6"  # A folder between identity and video in some releases.
@@ -18,7 +19,7 @@ MAX_SIDE = 256  # Pixels of a stored frame.
 VAL_FRACTION = 0.05  # Of the identities.
 
 
-def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
+def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads the frames of a video; `spec` is its clips' name and its folder."""
     name, folder = source.spec
     numbered = list(enumerate(_image_names(folder)))
@@ -27,11 +28,11 @@ def _read(source: clip_builder.Source) -> Iterator[dict | clips.Broken]:
         for index, image_name in part:
             path = folder / image_name
             try:
-                encoded, _ = clips.read_image(path)
-            except clips.RawDataError as error:
-                yield clips.Broken(str(path), str(error))
+                encoded, _ = images.read_encoded(path)
+            except errors.RawDataError as error:
+                yield errors.Broken(str(path), str(error))
                 continue
-            image, scale = pictures.prepare(encoded, MAX_SIDE)
+            image, scale = images.prepare(encoded, MAX_SIDE)
             frames.append(clips.frame(image, index, scale=scale))
         if frames:
             yield clips.clip(f"{name}/{number:04d}", frames, video=name)
@@ -66,7 +67,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
         **kwargs,
     ):
         if not 0 <= val_fraction < 1:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"--val_fraction={val_fraction} must be at least 0 and less"
                 " than 1"
             )
@@ -104,7 +105,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
             is_val = positions[identity] < self._val_fraction
             splits["val" if is_val else "train"] += videos
         if not positions:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{raw_dir} holds no IDENTITY/VIDEO/*.jpg or"
                 " IDENTITY/VIDEO/UTTERANCE/*.jpg that is not left out; give the"
                 " folder of the identities as --raw_dir"
@@ -113,7 +114,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
             del splits["val"]
         for split, videos in splits.items():
             if not videos:
-                raise clips.RawDataError(_how_to_fill(split, positions))
+                raise errors.RawDataError(_how_to_fill(split, positions))
         return splits
 
     def _identities(self, raw_dir: pathlib.Path) -> list[str]:
@@ -124,7 +125,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
         excluded = _read_names(self._exclude_identities)
         for name, number in excluded.items():
             if name not in identities:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{self._exclude_identities}, line {number}: no identity"
                     f" {name!r} in {raw_dir}; correct or remove the line"
                 )
@@ -184,11 +185,11 @@ def _read_names(path: str) -> dict[str, int]:
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{path} is no UTF-8 text; save it as such"
         ) from None
     except OSError as error:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"--exclude_identities={path} cannot be read ({error.strerror});"
             " give the path of a text file of one identity a line"
         ) from None

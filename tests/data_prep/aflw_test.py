@@ -5,10 +5,10 @@ from PIL import Image
 import scipy.io
 import tensorflow_datasets as tfds
 
-from data_prep import clips
 from data_prep.aflw import aflw_dataset_builder
 from data_prep.aflw import make_dummy_data
 from tests import builder_case
+from tflm import errors
 
 
 class AflwBuilderTest(tfds.testing.DatasetBuilderTestCase):
@@ -33,7 +33,7 @@ class AflwTest(builder_case.BuilderCase):
         )
 
     def _assert_refused(self, words: str) -> None:
-        with self.assertRaisesRegex(clips.RawDataError, words) as caught:
+        with self.assertRaisesRegex(errors.RawDataError, words) as caught:
             self._sources()
         self.assertNotIn("\n", str(caught.exception))
 
@@ -105,7 +105,7 @@ class AflwTest(builder_case.BuilderCase):
         sizes = scipy.io.loadmat(self.raw_dir / "aflw_test_keypoints.mat")["hw"]
         self._change("test", hw=sizes[:, ::-1])  # (width, height)
         with self.assertRaisesRegex(
-            clips.RawDataError,
+            errors.RawDataError,
             "0/test00000_46.jpg is 44 x 48 pixels .* are for 48 x 44",
         ):
             self._build()
@@ -117,7 +117,7 @@ class AflwTest(builder_case.BuilderCase):
     def test_absent_image_is_named_or_skipped(self):
         (self.raw_dir / "output/1/train00003_49.jpg").unlink()
         with self.assertRaisesRegex(
-            clips.RawDataError, "train00003_49.jpg is missing"
+            errors.RawDataError, "train00003_49.jpg is missing"
         ):
             self._build()
         built = self._build(skip_broken=True)
@@ -128,7 +128,7 @@ class AflwTest(builder_case.BuilderCase):
         lines = path.read_text().split()
         path.write_text("\n".join([*lines[:2], "0/train00000_46.jpg"]))
         with self.assertRaisesRegex(
-            clips.RawDataError, "0/train00000_46.jpg .*both train and test"
+            errors.RawDataError, "0/train00000_46.jpg .*both train and test"
         ):
             self._build()
 

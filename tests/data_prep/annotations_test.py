@@ -7,7 +7,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from data_prep import annotations
-from data_prep import clips
+from tflm import errors
 
 NAN = np.nan
 RAW_DIR = pathlib.Path("raw")
@@ -77,7 +77,7 @@ class FileTest(parameterized.TestCase):
         return annotations.read(str(self.path))
 
     def _assert_refused(self, content: str | dict, message: str) -> None:
-        with self.assertRaisesRegex(clips.RawDataError, message) as caught:
+        with self.assertRaisesRegex(errors.RawDataError, message) as caught:
             self._read(content)
         self.assertIn(str(self.path), str(caught.exception))
         self.assertNotIn("\n", str(caught.exception))
@@ -133,10 +133,10 @@ class ReadTest(FileTest):
         )
         self._assert_refused("image\n" + "a" * 200_000, "line 2: field larger")
         self.path.write_bytes(b"\x89HDF\r\n\x1a\n")
-        with self.assertRaisesRegex(clips.RawDataError, "no UTF-8 text; save"):
+        with self.assertRaisesRegex(errors.RawDataError, "no UTF-8 text; save"):
             annotations.read(str(self.path))
         with self.assertRaisesRegex(
-            clips.RawDataError, "--keypoints=no.csv cannot be read .No such"
+            errors.RawDataError, "--keypoints=no.csv cannot be read .No such"
         ):
             annotations.read("no.csv")
 
@@ -309,7 +309,7 @@ class CheckSizeTest(parameterized.TestCase):
     @parameterized.parameters(([3.0, 121.0],), ([-61.0, 2.0],))
     def test_a_point_of_another_size_is_refused(self, point):
         with self.assertRaisesRegex(
-            clips.RawDataError, "^a.png: a keypoint at x .*60 x 40 pixels"
+            errors.RawDataError, "^a.png: a keypoint at x .*60 x 40 pixels"
         ):
             annotations.check_size(
                 "a.png", (40, 60), np.array([[1.0, 1.0], point])
@@ -321,7 +321,7 @@ class CheckTest(FileTest):
         return self._read(content).check(images, RAW_DIR)
 
     def _assert_mismatch(self, message: str, content: str, *images: str):
-        with self.assertRaisesRegex(clips.RawDataError, message):
+        with self.assertRaisesRegex(errors.RawDataError, message):
             self._check(content, *images)
 
     def test_entries_get_the_names_of_the_images(self):
@@ -368,7 +368,7 @@ class CheckTest(FileTest):
             "other/img22.png",
         )
         with self.assertRaisesRegex(
-            clips.RawDataError, r"annotations\[0\]: no image 'more/b.jpg' in"
+            errors.RawDataError, r"annotations\[0\]: no image 'more/b.jpg' in"
         ):
             self._check(_coco(), "a.jpg")
 

@@ -12,6 +12,7 @@ from data_prep import clips
 from data_prep.bbc_pose import bbc_pose_dataset_builder
 from data_prep.bbc_pose import make_dummy_data
 from tests import builder_case
+from tflm import errors
 
 DUMMY_DATA = (
     pathlib.Path(bbc_pose_dataset_builder.__file__).parent / "dummy_data"
@@ -59,7 +60,7 @@ class BbcPoseTest(builder_case.BuilderCase):
         scipy.io.savemat(self.mat, {"bbcpose": entries})
 
     def _assert_refused(self, words: str) -> None:
-        with self.assertRaisesRegex(clips.RawDataError, words) as caught:
+        with self.assertRaisesRegex(errors.RawDataError, words) as caught:
             self._sources()
         self.assertNotIn("\n", str(caught.exception))
 
@@ -210,7 +211,7 @@ class BbcPoseTest(builder_case.BuilderCase):
         (self.raw_dir / "1/4.jpg").unlink()  # Annotated.
         path = self.raw_dir / "4/3.jpg"
         path.write_bytes(path.read_bytes()[:200])
-        with self.assertRaisesRegex(clips.RawDataError, "1/4.jpg is missing"):
+        with self.assertRaisesRegex(errors.RawDataError, "1/4.jpg is missing"):
             self._build()
 
         built = self._build(skip_broken=True)
@@ -274,7 +275,7 @@ class BbcPoseTest(builder_case.BuilderCase):
 
     def test_no_video_of_a_type_is_an_error(self):
         self._change(3, type="train")
-        with self.assertRaisesRegex(clips.RawDataError, "into split val"):
+        with self.assertRaisesRegex(errors.RawDataError, "into split val"):
             self._build()
 
 

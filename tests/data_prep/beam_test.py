@@ -16,10 +16,10 @@ from absl.testing import absltest
 import data_prep
 from data_prep import build
 from data_prep import clip_builder
-from data_prep import clips
 from data_prep.celeba import celeba_dataset_builder
 from data_prep.images import images_dataset_builder
 from data_prep.images import make_dummy_data
+from tflm import errors
 
 CELEBA = pathlib.Path(celeba_dataset_builder.__file__).parent / "dummy_data"
 
@@ -29,7 +29,7 @@ def _read_one_and_fail(source: clip_builder.Source) -> Iterator[dict]:
     name, path, _ = source.spec
     path.with_suffix(".read").touch()
     yield from images_dataset_builder._read(source)
-    raise clips.RawDataError(f"{name} has\nno end")
+    raise errors.RawDataError(f"{name} has\nno end")
 
 
 class BeamTest(absltest.TestCase):
@@ -82,7 +82,7 @@ class BeamTest(absltest.TestCase):
         return raw_dir
 
     def _assert_refused(self, words: str, raw_dir, **kwargs) -> None:
-        with self.assertRaisesRegex(clips.RawDataError, words):
+        with self.assertRaisesRegex(errors.RawDataError, words):
             self._build("images", raw_dir, beam_runner="DirectRunner", **kwargs)
         self.assertFalse((self.root / "beam").exists())
         self.assertNotIn("Traceback", self.error.getvalue())
@@ -100,7 +100,7 @@ class BeamTest(absltest.TestCase):
         shutil.copytree(CELEBA, raw_dir)
         path = raw_dir / "img_align_celeba/000003.jpg"
         path.write_bytes(b"no image")
-        with self.assertRaisesRegex(clips.RawDataError, "000003.jpg does not"):
+        with self.assertRaisesRegex(errors.RawDataError, "000003.jpg does not"):
             self._build("celeba", raw_dir, beam_runner="DirectRunner")
         self.assertFalse((self.root / "beam").exists())
         self.assertNotIn("Traceback", self.error.getvalue())

@@ -1,9 +1,9 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import clips
 from data_prep.celeba import celeba_dataset_builder
 from tests import builder_case
+from tflm import errors
 
 LANDMARKS = celeba_dataset_builder.LANDMARKS
 PARTITION = celeba_dataset_builder.PARTITION
@@ -81,7 +81,7 @@ class CelebaTest(builder_case.BuilderCase):
     def test_csv_without_its_header_is_an_error(self):
         self._to_csv(PARTITION, "000001.jpg,0", num_header_lines=1)
         with self.assertRaisesRegex(
-            clips.RawDataError,
+            errors.RawDataError,
             "list_eval_partition.csv, line 1: must be 'image_id,partition'",
         ):
             self._build()
@@ -91,19 +91,19 @@ class CelebaTest(builder_case.BuilderCase):
         path = (self.raw_dir / LANDMARKS).with_suffix(".csv")
         path.write_text(path.read_text().rsplit(",", 1)[0])
         with self.assertRaisesRegex(
-            clips.RawDataError, "celeba.csv, line 9: '000011.jpg,"
+            errors.RawDataError, "celeba.csv, line 9: '000011.jpg,"
         ):
             self._build()
 
     def test_missing_files_are_asked_for_in_the_plain_layout(self):
         self._move(list_landmarks_align_celeba="Anno/list.txt")
         with self.assertRaisesRegex(
-            clips.RawDataError, f"raw/{LANDMARKS} is missing"
+            errors.RawDataError, f"raw/{LANDMARKS} is missing"
         ):
             self._build()
         self._move(img_align_celeba="Img/images")
         with self.assertRaisesRegex(
-            clips.RawDataError, "raw/img_align_celeba is missing; unpack"
+            errors.RawDataError, "raw/img_align_celeba is missing; unpack"
         ):
             self._build()
 
@@ -149,7 +149,7 @@ class CelebaTest(builder_case.BuilderCase):
     def test_an_image_in_both_mafl_lists_is_an_error(self):
         self._replace("MAFL/training.txt", "000002.jpg", "000006.jpg")
         with self.assertRaisesRegex(
-            clips.RawDataError, "000006.jpg .*both mafl_train and mafl_test"
+            errors.RawDataError, "000006.jpg .*both mafl_train and mafl_test"
         ):
             self._build()
 
@@ -158,7 +158,7 @@ class CelebaTest(builder_case.BuilderCase):
         lines = path.read_text().splitlines()
         path.write_text("\n".join([*lines[:8], ""]))  # Of images 1 to 6.
         with self.assertRaisesRegex(
-            clips.RawDataError,
+            errors.RawDataError,
             f"{LANDMARKS} has no row for 000007.jpg, which is in mafl_test",
         ):
             self._build()
@@ -169,13 +169,13 @@ class CelebaTest(builder_case.BuilderCase):
         lines[3] = lines[3].rsplit(" ", 1)[0]
         path.write_text("\n".join(lines))
         with self.assertRaisesRegex(
-            clips.RawDataError, f"{LANDMARKS}, line 4: '000002.jpg "
+            errors.RawDataError, f"{LANDMARKS}, line 4: '000002.jpg "
         ):
             self._build()
 
     def test_absent_image_is_named_or_skipped(self):
         (self.raw_dir / "img_align_celeba/000003.jpg").unlink()
-        with self.assertRaisesRegex(clips.RawDataError, "000003.jpg.*missing"):
+        with self.assertRaisesRegex(errors.RawDataError, "000003.jpg.*missing"):
             self._build()
 
         built = self._build(skip_broken=True)

@@ -13,14 +13,15 @@ import tensorflow_datasets as tfds
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import progress
+from tflm import errors
 
 Source = clip_builder.Source
 
 
-def _read(source: Source) -> Iterator[dict | clips.Broken]:
+def _read(source: Source) -> Iterator[dict | errors.Broken]:
     """Two clips of one colour, unless `spec`, a number, is negative."""
     if source.spec < 0:
-        yield clips.Broken(f"{-source.spec}.png", f"{-source.spec}.png broke")
+        yield errors.Broken(f"{-source.spec}.png", f"{-source.spec}.png broke")
         return
     buffer = io.BytesIO()
     Image.new("RGB", (4, 3), (source.spec, 0, 0)).save(buffer, "PNG")
@@ -106,7 +107,7 @@ class ClipBuilderTest(absltest.TestCase):
     def test_a_group_in_two_splits_is_named(self):
         splits = {"train": _sources(1, 7), "test": _sources(7, 2)}
         with self.assertRaisesRegex(
-            clips.RawDataError, "group 7 .1 of 1. is in both train and test"
+            errors.RawDataError, "group 7 .1 of 1. is in both train and test"
         ):
             self._build(splits=splits)
 
@@ -115,11 +116,11 @@ class ClipBuilderTest(absltest.TestCase):
         builder = self._build(splits={"train": shared, "labelled": shared})
         self.assertEqual(builder.num_frames, {"train": 2, "labelled": 2})
 
-        with self.assertRaisesRegex(clips.RawDataError, "labelled and test"):
+        with self.assertRaisesRegex(errors.RawDataError, "labelled and test"):
             self._build(splits={"labelled": shared, "test": shared})
 
     def test_a_split_without_sources_is_refused(self):
-        with self.assertRaisesRegex(clips.RawDataError, "split val;"):
+        with self.assertRaisesRegex(errors.RawDataError, "split val;"):
             self._build(splits={"train": _sources(1), "val": []})
 
     def test_a_broken_file_ends_the_build_or_is_left_out_and_listed(self):
@@ -128,7 +129,7 @@ class ClipBuilderTest(absltest.TestCase):
             "train": [*_sources(1, 2), *broken],
             "labelled": [*broken, *_sources(1)],
         }
-        with self.assertRaisesRegex(clips.RawDataError, r"\A3.png broke\Z"):
+        with self.assertRaisesRegex(errors.RawDataError, r"\A3.png broke\Z"):
             self._build(splits=splits)
 
         builder = self._build(splits=splits, skip_broken=True)
@@ -139,13 +140,13 @@ class ClipBuilderTest(absltest.TestCase):
     def test_a_split_of_broken_files_is_an_error(self):
         splits = {"train": _sources(1), "test": _sources(-3)}
         with self.assertRaisesRegex(
-            clips.RawDataError, "split test has no readable image"
+            errors.RawDataError, "split test has no readable image"
         ):
             self._build(splits=splits, skip_broken=True)
 
     def test_names_that_are_no_text_are_named(self):
         clip = clips.clip("b\udcffd.png", [])
-        with self.assertRaisesRegex(clips.RawDataError, r"b\\udcffd.png"):
+        with self.assertRaisesRegex(errors.RawDataError, r"b\\udcffd.png"):
             clip_builder.key(clip)
 
         with mock.patch.object(
@@ -153,7 +154,7 @@ class ClipBuilderTest(absltest.TestCase):
             "sources",
             side_effect=lambda raw_dir: "b\udcffd.png".encode(),
         ):
-            with self.assertRaisesRegex(clips.RawDataError, r"b\\udcffd.png"):
+            with self.assertRaisesRegex(errors.RawDataError, r"b\\udcffd.png"):
                 self._build(splits={})
 
     def test_the_display_of_a_split_ends_with_it(self):

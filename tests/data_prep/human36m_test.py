@@ -13,6 +13,7 @@ from data_prep import clips
 from data_prep.human36m import human36m_dataset_builder
 from data_prep.human36m import make_dummy_data
 from tests import builder_case
+from tflm import errors
 
 JOINTS = list(human36m_dataset_builder.JOINTS)
 VIDEO = "Directions 1.54138969"  # Of S1.
@@ -49,7 +50,7 @@ class Human36mTest(builder_case.BuilderCase):
                 module = clips
             self.enter_context(mock.patch.object(module, name, value))
 
-    def _read_video(self, stride=1) -> list[dict | clips.Broken]:
+    def _read_video(self, stride=1) -> list[dict | errors.Broken]:
         """Reads VIDEO of S1 without a build."""
         source = clip_builder.Source(
             "S1", 10, (self.raw_dir / "S1", VIDEO, stride)
@@ -218,7 +219,7 @@ class Human36mTest(builder_case.BuilderCase):
         (self.raw_dir / "S6/Videos/Walking.54138969.mp4").unlink()
         shutil.copy(self.video, self.raw_dir / "S6/Videos/Extra.1.mp4")
         with self.assertRaisesRegex(
-            clips.RawDataError, f"{VIDEO}.cdf is missing"
+            errors.RawDataError, f"{VIDEO}.cdf is missing"
         ):
             self._build()
 
@@ -233,7 +234,7 @@ class Human36mTest(builder_case.BuilderCase):
     def test_a_missing_subject_is_named(self):
         shutil.rmtree(self.raw_dir / "S7/Videos")
         with self.assertRaisesRegex(
-            clips.RawDataError, "S7/Videos holds no .mp4 file"
+            errors.RawDataError, "S7/Videos holds no .mp4 file"
         ):
             self._build()
 

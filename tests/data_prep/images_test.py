@@ -9,10 +9,10 @@ from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep import build
-from data_prep import clips
 from data_prep import held_out
 from data_prep.images import images_dataset_builder
 from data_prep.images import make_dummy_data
+from tflm import errors
 
 
 class ImagesBuilderTest(tfds.testing.DatasetBuilderTestCase):
@@ -177,13 +177,13 @@ class ImagesTest(parameterized.TestCase):
     def test_annotated_image_that_is_not_there_is_an_error(self):
         (self.raw_dir / "c.bmp").unlink()
         with self.assertRaisesRegex(
-            clips.RawDataError, f"{self.csv}, line 4: no image 'c.bmp'"
+            errors.RawDataError, f"{self.csv}, line 4: no image 'c.bmp'"
         ):
             self._build(test_fraction=0.0, keypoints=str(self.csv))
 
     def test_empty_split_says_which_fraction_is_enough(self):
         with self.assertRaisesRegex(
-            clips.RawDataError, "split val; --val_fraction=0.05 is enough"
+            errors.RawDataError, "split val; --val_fraction=0.05 is enough"
         ):
             self._build(val_fraction=0.01)
         built = self._build(val_fraction=0.05)
@@ -201,7 +201,7 @@ class ImagesTest(parameterized.TestCase):
     def test_link_to_itself_is_named(self):
         (self.raw_dir / "loop.png").symlink_to(self.raw_dir / "loop.png")
         with self.assertRaisesRegex(
-            clips.RawDataError, "loop.png does not decode .*symbolic links"
+            errors.RawDataError, "loop.png does not decode .*symbolic links"
         ):
             self._build()
 
@@ -210,7 +210,7 @@ class ImagesTest(parameterized.TestCase):
         with open(path, "wb"):
             pass
         with self.assertRaisesRegex(
-            clips.RawDataError, r"'caf\\udce9.png' in .*rename"
+            errors.RawDataError, r"'caf\\udce9.png' in .*rename"
         ):
             self._build()
 

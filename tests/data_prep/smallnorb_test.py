@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import build
-from data_prep import clips
 from data_prep.smallnorb import make_dummy_data
 from data_prep.smallnorb import smallnorb_dataset_builder
+from tflm import errors
 
 DUMMY_DATA = (
     pathlib.Path(smallnorb_dataset_builder.__file__).parent / "dummy_data"
@@ -160,7 +160,7 @@ class SmallnorbTest(parameterized.TestCase):
             side_effect=OSError("no network"),
         ):
             with self.assertRaisesRegex(
-                clips.RawDataError, "no network.*--raw_dir"
+                errors.RawDataError, "no network.*--raw_dir"
             ):
                 build.build("smallnorb", None, str(self.root / "data"), {})
         self.assertFalse((self.root / "data").exists())
@@ -178,7 +178,7 @@ class SmallnorbTest(parameterized.TestCase):
     )
     def test_a_broken_file_is_named(self, kind, edit, message):
         self._edit(kind, edit)
-        with self.assertRaisesRegex(clips.RawDataError, message):
+        with self.assertRaisesRegex(errors.RawDataError, message):
             self._build()
         self.assertFalse((self.root / "data").exists())
 
@@ -189,7 +189,7 @@ class SmallnorbTest(parameterized.TestCase):
             return content[:20] + info.astype("<i4").tobytes()
 
         self._edit("info", edit)
-        with self.assertRaisesRegex(clips.RawDataError, "info.* mean nothing"):
+        with self.assertRaisesRegex(errors.RawDataError, "info.* mean nothing"):
             self._build()
 
     def test_files_of_other_lengths_do_not_fit(self):
@@ -199,7 +199,7 @@ class SmallnorbTest(parameterized.TestCase):
 
         self._edit("cat", edit)
         with self.assertRaisesRegex(
-            clips.RawDataError, r"cat.mat must be int32 \[120\] beside"
+            errors.RawDataError, r"cat.mat must be int32 \[120\] beside"
         ):
             self._build()
 
@@ -207,21 +207,21 @@ class SmallnorbTest(parameterized.TestCase):
         path = self.raw_dir / TRAINING.format("dat")
         path.write_bytes(path.read_bytes()[:-20])
         with self.assertRaisesRegex(
-            clips.RawDataError, "training-dat.mat.gz does not unpack"
+            errors.RawDataError, "training-dat.mat.gz does not unpack"
         ):
             self._build()
 
     def test_an_archive_that_unpacks_to_too_much_is_named(self):
         with mock.patch.object(smallnorb_dataset_builder, "MAX_BYTES", 10_000):
             with self.assertRaisesRegex(
-                clips.RawDataError, "training-dat.mat.gz unpacks to more"
+                errors.RawDataError, "training-dat.mat.gz unpacks to more"
             ):
                 self._build()
 
     def test_a_missing_file_is_named(self):
         (self.raw_dir / TRAINING.format("info")).unlink()
         with self.assertRaisesRegex(
-            clips.RawDataError, "training-info.mat.gz is missing"
+            errors.RawDataError, "training-info.mat.gz is missing"
         ):
             self._build()
 

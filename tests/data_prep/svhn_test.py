@@ -7,10 +7,10 @@ from absl.testing import parameterized
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import clips
 from data_prep.svhn import make_dummy_data
 from data_prep.svhn import svhn_dataset_builder
 from tests import builder_case
+from tflm import errors
 
 BOXES = "digitStruct.mat"
 
@@ -132,7 +132,7 @@ class SvhnTest(builder_case.BuilderCase):
             self._repack("train", **{"3.png": None})
         else:
             (self._unpack("train") / "3.png").unlink()
-        with self.assertRaisesRegex(clips.RawDataError, "^3.png .*missing in"):
+        with self.assertRaisesRegex(errors.RawDataError, "^3.png .*missing in"):
             self._build()
 
         built = self._build(skip_broken=True)
@@ -143,7 +143,7 @@ class SvhnTest(builder_case.BuilderCase):
     def test_an_image_that_does_not_decode_is_named(self):
         self._repack("train", **{"3.png": b"\x89PNG, or so"})
         with self.assertRaisesRegex(
-            clips.RawDataError, "^3.png .*train.tar.gz does not decode"
+            errors.RawDataError, "^3.png .*train.tar.gz does not decode"
         ):
             self._build()
 
@@ -160,7 +160,7 @@ class SvhnTest(builder_case.BuilderCase):
         path.write_bytes(path.read_bytes()[:50_000])
 
         with self.assertRaisesRegex(
-            clips.RawDataError, "train.tar.gz is cut short"
+            errors.RawDataError, "train.tar.gz is cut short"
         ):
             self._build()
         self.assertFalse((self.root / "data").exists())
@@ -168,21 +168,21 @@ class SvhnTest(builder_case.BuilderCase):
     def test_an_archive_without_boxes_is_named(self):
         self._repack("test", **{BOXES: None})
         with self.assertRaisesRegex(
-            clips.RawDataError, "test.tar.gz holds no digitStruct.mat"
+            errors.RawDataError, "test.tar.gz holds no digitStruct.mat"
         ):
             self._build()
 
     def test_what_is_no_archive_is_named(self):
         (self.raw_dir / "test.tar.gz").write_bytes(gzip.compress(b"house"))
         with self.assertRaisesRegex(
-            clips.RawDataError, "test.tar.gz is cut short, or no"
+            errors.RawDataError, "test.tar.gz is cut short, or no"
         ):
             self._build()
 
     def test_a_missing_archive_is_named(self):
         (self.raw_dir / "test.tar.gz").unlink()
         with self.assertRaisesRegex(
-            clips.RawDataError, "test.tar.gz is missing"
+            errors.RawDataError, "test.tar.gz is missing"
         ):
             self._build()
 
@@ -197,7 +197,7 @@ class SvhnTest(builder_case.BuilderCase):
     )
     def test_a_broken_file_of_boxes_is_named(self, content, message):
         self._repack("train", **{BOXES: content})
-        with self.assertRaisesRegex(clips.RawDataError, message) as caught:
+        with self.assertRaisesRegex(errors.RawDataError, message) as caught:
             self._build()
         self.assertNotIn("\n", str(caught.exception))
 
@@ -207,7 +207,7 @@ class SvhnTest(builder_case.BuilderCase):
         self.assertIn(b"height", content)
         path.write_bytes(content.replace(b"height", b"HEIGHT"))
         with self.assertRaisesRegex(
-            clips.RawDataError, "train/digitStruct.mat.*height"
+            errors.RawDataError, "train/digitStruct.mat.*height"
         ):
             self._build()
 

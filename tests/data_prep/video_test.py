@@ -1,19 +1,15 @@
 import pathlib
 import shutil
-import tempfile
 
-from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import clips
-from data_prep import pictures
-from data_prep.video import crops
 from data_prep.video import make_dummy_data
 from data_prep.video import video_dataset_builder
 from tests import builder_case
+from tflm import errors
 
 DUMMY_DATA = pathlib.Path(make_dummy_data.__file__).parent / "dummy_data"
 
@@ -158,7 +154,7 @@ class VideoTest(builder_case.BuilderCase):
             "test_fraction": 0.0,
         }
         with self.assertRaisesRegex(
-            clips.RawDataError, "b.avi, frame 0 is annotated, but --boxes has"
+            errors.RawDataError, "b.avi, frame 0 is annotated, but --boxes has"
         ):
             self._build(**options)
         built = self._build(skip_broken=True, **options)
@@ -168,7 +164,9 @@ class VideoTest(builder_case.BuilderCase):
         path = pathlib.Path(self.boxes)
         lines = path.read_text().splitlines()
         path.write_text("\n".join(line for line in lines if "avi" not in line))
-        with self.assertRaisesRegex(clips.RawDataError, "no box of more/b.avi"):
+        with self.assertRaisesRegex(
+            errors.RawDataError, "no box of more/b.avi"
+        ):
             self._build(boxes=self.boxes)
 
     def test_keypoints_of_another_size_are_named(self):
@@ -176,7 +174,7 @@ class VideoTest(builder_case.BuilderCase):
         lines = path.read_text().splitlines()
         path.write_text("\n".join([*lines, "a.mp4:5,640,480"]))
         with self.assertRaisesRegex(
-            clips.RawDataError, "a.mp4, frame 5: a keypoint at x 640, y 480"
+            errors.RawDataError, "a.mp4, frame 5: a keypoint at x 640, y 480"
         ):
             self._build(keypoints=self.keypoints)
 
@@ -184,7 +182,7 @@ class VideoTest(builder_case.BuilderCase):
         self._leave_only_a()
         self._annotate("a.mp4:0", "a.mp4:1", "a.mp4:2")
         with self.assertRaisesRegex(
-            clips.RawDataError, "2 of 40 frames are left to train on"
+            errors.RawDataError, "2 of 40 frames are left to train on"
         ):
             self._build(keypoints=self.keypoints)
 
@@ -277,7 +275,7 @@ class VideoTest(builder_case.BuilderCase):
     def test_an_annotated_frame_that_is_not_there_is_named(self):
         self._annotate("a.mp4:40", "a.mp4:3")
         with self.assertRaisesRegex(
-            clips.RawDataError, "a.mp4:40 is annotated, .* has 40 frames"
+            errors.RawDataError, "a.mp4:40 is annotated, .* has 40 frames"
         ):
             self._build(keypoints=self.keypoints)
 
@@ -289,7 +287,7 @@ class VideoTest(builder_case.BuilderCase):
             "motion_crop": True,
             "test_fraction": 0.0,
         }
-        with self.assertRaisesRegex(clips.RawDataError, "still.png: nothing"):
+        with self.assertRaisesRegex(errors.RawDataError, "still.png: nothing"):
             self._build(**options)
         built = self._build(skip_broken=True, **options)
         self.assertEqual(built.num_frames["annotated_train"], 1)
@@ -297,7 +295,7 @@ class VideoTest(builder_case.BuilderCase):
 
     def test_a_broken_video_is_named_or_skipped(self):
         (self.raw_dir / "more/b.avi").write_text("Not a video.")
-        with self.assertRaisesRegex(clips.RawDataError, "more/b.avi does not"):
+        with self.assertRaisesRegex(errors.RawDataError, "more/b.avi does not"):
             self._build()
 
         built = self._build(skip_broken=True)
@@ -316,7 +314,7 @@ class VideoTest(builder_case.BuilderCase):
         ({"test_fraction": 1.0}, "--test_fraction=1.0 must not"),
     )
     def test_bad_options(self, options, words):
-        with self.assertRaisesRegex(clips.RawDataError, words):
+        with self.assertRaisesRegex(errors.RawDataError, words):
             self._build(**options)
 
     @parameterized.parameters(
@@ -331,34 +329,8 @@ class VideoTest(builder_case.BuilderCase):
         lines = path.read_text().splitlines()
         is_header = line.startswith("video")
         path.write_text("\n".join([line] if is_header else [*lines, line]))
-        with self.assertRaisesRegex(clips.RawDataError, words):
+        with self.assertRaisesRegex(errors.RawDataError, words):
             self._build(boxes=self.boxes)
-
-
-class CropsTest(absltest.TestCase):
-    def test_boxes_between_two_rows_are_interpolated(self):
-        boxes = {10: [0.0, 8.0, 20.0, 30.0], 14: [4.0, 0.0, 20.0, 40.0]}
-
-        self.assertEqual(
-            crops.box_of_track(boxes, 11), pictures.Box(1, 6, 20, 32)
-        )
-        self.assertEqual(
-            crops.box_of_track(boxes, 14), pictures.Box(4, 0, 20, 40)
-        )
-        self.assertIsNone(crops.box_of_track(boxes, 9))
-        self.assertIsNone(crops.box_of_track(boxes, 15))
-
-    def test_the_crop_stays_inside_the_frame(self):
-        motion = crops.Motion(DUMMY_DATA / "a.mp4")
-        box = motion.box(make_dummy_data.draw(51))  # At the right border.
-        self.assertEqual(box.left + box.width, make_dummy_data.SIZE[1])
-
-    def test_a_still_scene_has_no_motion(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder, "still.mp4")
-            make_dummy_data.write(path, 10, lambda _: make_dummy_data.draw(3))
-            with self.assertRaisesRegex(clips.RawDataError, "nothing moves"):
-                crops.Motion(path)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-from data_prep import clips
 from data_prep import held_out
 from data_prep.voxceleb import voxceleb_dataset_builder
 from tests import builder_case
+from tflm import errors
 
 ADA_1, ADA_2 = "Ada_Example/aB-1/0000", "Ada_Example/cD_2/0000"
 BO, ZOE = "Bo_Example/eF3/0000", "Zoe_Example/gH4/0000"
@@ -91,27 +91,27 @@ class VoxcelebTest(builder_case.BuilderCase):
     def test_an_excluded_identity_that_is_not_there_is_an_error(self):
         options = self._exclude("\nAda_Example\nBo Example\n")
         with self.assertRaisesRegex(
-            clips.RawDataError, "exclude.txt, line 3: no identity 'Bo Example'"
+            errors.RawDataError, "exclude.txt, line 3: no identity 'Bo Example'"
         ):
             self._build(**options)
 
     def test_unreadable_exclude_file_is_named(self):
         with self.assertRaisesRegex(
-            clips.RawDataError, "exclude_identities=no.txt cannot be read"
+            errors.RawDataError, "exclude_identities=no.txt cannot be read"
         ):
             self._build(exclude_identities="no.txt")
 
     def test_empty_split_says_which_fraction_helps(self):
         with self.assertRaisesRegex(
-            clips.RawDataError, "split val; --val_fraction=0.6 is enough"
+            errors.RawDataError, "split val; --val_fraction=0.6 is enough"
         ):
             self._build(**self._exclude("Zoe_Example"))
         with self.assertRaisesRegex(
-            clips.RawDataError, "split train; lower --val_fraction"
+            errors.RawDataError, "split train; lower --val_fraction"
         ):
             self._build(val_fraction=0.9)
         with self.assertRaisesRegex(
-            clips.RawDataError, "val_fraction=1.0 must be"
+            errors.RawDataError, "val_fraction=1.0 must be"
         ):
             self._build(val_fraction=1.0)
 
@@ -156,7 +156,7 @@ class VoxcelebTest(builder_case.BuilderCase):
         path = self.raw_dir / "Bo_Example/eF3/0000200.jpg"
         path.write_bytes(path.read_bytes()[:200])
         with self.assertRaisesRegex(
-            clips.RawDataError, "eF3/0000200.jpg does not decode"
+            errors.RawDataError, "eF3/0000200.jpg does not decode"
         ):
             self._build()
 
@@ -180,7 +180,7 @@ class VoxcelebTest(builder_case.BuilderCase):
         folder = os.fsencode(self.raw_dir) + b"/Bo_Example"
         os.rename(folder + b"/eF3", folder + b"/\xff")
         with self.assertRaisesRegex(
-            clips.RawDataError, r"Bo_Example/\\udcff.*rename"
+            errors.RawDataError, r"Bo_Example/\\udcff.*rename"
         ):
             self._build()
 
@@ -190,7 +190,7 @@ class VoxcelebTest(builder_case.BuilderCase):
         for raw_dir in (self.root, self.raw_dir / "Ada_Example/1.6/aB-1"):
             self.raw_dir = raw_dir
             with self.assertRaisesRegex(
-                clips.RawDataError, "holds no IDENTITY/VIDEO/"
+                errors.RawDataError, "holds no IDENTITY/VIDEO/"
             ):
                 self._sources()
 

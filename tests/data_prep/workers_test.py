@@ -11,8 +11,8 @@ import time
 
 from absl.testing import absltest
 
-from data_prep import clips
 from data_prep import workers
+from tflm import errors
 
 MEGABYTE = 2**20
 
@@ -36,7 +36,7 @@ def _large_items(log: pathlib.Path) -> Iterator[bytes]:
 
 def _refuse(source: int) -> Iterator[int]:
     yield source
-    raise clips.RawDataError(f"{source}.jpg is broken; replace it")
+    raise errors.RawDataError(f"{source}.jpg is broken; replace it")
 
 
 def _small_then_killed_in_a_large_one(source: int) -> Iterator[bytes]:
@@ -75,7 +75,7 @@ class WorkersTest(absltest.TestCase):
 
     def test_an_error_of_the_data_is_raised_as_itself(self):
         items = workers.read_all(_refuse, [5, 5], num_workers=2)
-        with self.assertRaisesRegex(clips.RawDataError, r"\A5.jpg is broken;"):
+        with self.assertRaisesRegex(errors.RawDataError, r"\A5.jpg is broken;"):
             list(items)
         self.assertEmpty(multiprocessing.active_children())
 

@@ -7,13 +7,13 @@ import pathlib
 
 import numpy as np
 
-from data_prep import clips
-from data_prep import pictures
-from data_prep import videos
+from tflm import errors
 from tflm import files
 from tflm.drawing import movies
 from tflm.drawing import overlays
 from tflm.drawing import palette
+from tflm.media import images
+from tflm.media import videos
 from tflm.prediction import inputs
 
 # Takes a frame, points float [P, 2], (y, x), pixels, and scores float [P].
@@ -40,7 +40,7 @@ def drawing(
     JPEG as soon as it is drawn, under its path below `path(...)`.
 
     Raises:
-        clips.RawDataError: if the source is no video.
+        errors.RawDataError: if the source is no video.
     """
     colours = palette.palette(num_points)
 
@@ -60,7 +60,7 @@ def drawing(
                 nonlocal first_size
                 first_size = first_size or frame.image_size
                 if frame.image_size != first_size:
-                    raise clips.RawDataError(
+                    raise errors.RawDataError(
                         f"{frame.file_name} has another size than the frames"
                         " before it, so that no video can be drawn; leave"
                         " --overlay out"
@@ -73,7 +73,7 @@ def drawing(
     def write_image(frame, points_px, scores):
         image_path = target / _below(frame.file_name)
         image_path.parent.mkdir(parents=True, exist_ok=True)
-        encoded = pictures.encode_jpeg(drawn(frame, points_px, scores))
+        encoded = images.encode_jpeg(drawn(frame, points_px, scores))
         with files.replacing(image_path) as partial:
             partial.write_bytes(encoded)
 

@@ -8,11 +8,11 @@ import pathlib
 
 import numpy as np
 
-from data_prep import clips
-from data_prep import pictures
-from data_prep import videos
-from data_prep.video import crops
 from tflm import errors
+from tflm.media import boxes
+from tflm.media import crops
+from tflm.media import images
+from tflm.media import videos
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff",
@@ -31,7 +31,7 @@ class Frame:
     file_name: str  # Also of a frame: VIDEO:NUMBER.
     image_size: tuple[int, int]  # (height, width), pixels, at least 2 x 2.
     image: np.ndarray | None  # uint8 [H, W, 3], RGB; None: not kept.
-    box: pictures.Box | None  # What is looked at; None: it is nowhere.
+    box: boxes.Box | None  # What is looked at; None: it is nowhere.
 
     def without_image(self) -> "Frame":
         """The same, for a place where pixels are not needed any more."""
@@ -136,7 +136,7 @@ def cropped(
         names = [one.path for one in sources if isinstance(one, Video)]
         if options.tracks and names:
             options.tracks.check(names, names)
-    except clips.RawDataError as error:
+    except errors.RawDataError as error:
         raise errors.UserError(str(error)) from error
     with_places = []
     for source in sources:
@@ -160,7 +160,7 @@ def count(source: Source, selection: Selection) -> int:
     """How many frames there will be, or what a video's container promises.
 
     Raises:
-        clips.RawDataError: if the video does not open.
+        errors.RawDataError: if the video does not open.
     """
     if isinstance(source, Images):
         return len(source.paths)
@@ -171,24 +171,24 @@ def count(source: Source, selection: Selection) -> int:
 
 def read(
     source: Source, selection: Selection
-) -> Iterator[Frame | clips.Broken]:
+) -> Iterator[Frame | errors.Broken]:
     """Decodes one image after the other, as they are asked for.
 
     Yields:
         A frame, or an image file that does not decode.
 
     Raises:
-        clips.RawDataError: if a video does not decode to its end, or its crop
+        errors.RawDataError: if a video does not decode to its end, or its crop
             has no sense.
     """
     cropper = crops.Cropper(source.place)
     if isinstance(source, Images):
         for name in source.paths:
             try:
-                image = pictures.read_upright(pathlib.Path(source.root, name))
+                image = images.read_upright(pathlib.Path(source.root, name))
                 frame = _frame(name, name, image, source.root, cropper, 0)
-            except clips.RawDataError as error:
-                frame = clips.Broken(name, str(error))
+            except errors.RawDataError as error:
+                frame = errors.Broken(name, str(error))
             yield frame
         return
     for index, image in videos.frames(
@@ -213,7 +213,7 @@ def _frame(
     box = cropper.box(where, image, number)
     height, width = (box.height, box.width) if box else image.shape[:2]
     if min(height, width) < 2:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"{where} has {height} x {width} pixels, too few for landmarks;"
             " replace it"
         )

@@ -13,9 +13,9 @@ import numpy as np
 import tqdm
 from tqdm.contrib import logging as tqdm_logging
 
-from data_prep import clips
-from data_prep import pictures
 from tflm import coords
+from tflm import errors
+from tflm.media import boxes
 from tflm.prediction import drawing
 from tflm.prediction import inputs
 from tflm.prediction import outputs
@@ -82,7 +82,7 @@ def predict(
             num_broken = _predict_source(
                 detector, source, output_dir, model, overlay, selection
             )
-        except clips.RawDataError as error:
+        except errors.RawDataError as error:
             _log.warning("%s", _skipped(str(error)))
             num_skipped += 1
         except OSError as error:
@@ -155,23 +155,23 @@ class _Batch:
 
     frames: list[inputs.Frame]
     views: list[np.ndarray]
-    broken: list[clips.Broken]
+    broken: list[errors.Broken]
 
 
 def _batches(
     detector: loading.Detector,
-    frames: Iterator[inputs.Frame | clips.Broken],
+    frames: Iterator[inputs.Frame | errors.Broken],
     keeps_images: bool,
 ) -> Iterator[_Batch]:
     """Batches of frames, read no further than the batch that is asked for."""
     batch = _Batch([], [], [])
     for frame in frames:
-        if isinstance(frame, clips.Broken):
+        if isinstance(frame, errors.Broken):
             batch.broken.append(frame)
         else:
             image = frame.image
             if frame.box is not None:
-                image = pictures.crop(image, frame.box)
+                image = boxes.crop(image, frame.box)
             batch.views.append(detector.view(image))
             batch.frames.append(
                 frame if keeps_images else frame.without_image()

@@ -5,7 +5,6 @@ from absl.testing import absltest
 import numpy as np
 from PIL import Image
 
-from data_prep import clips
 from data_prep.video import make_dummy_data
 from tests.tflm.prediction import dots
 from tflm import errors
@@ -117,7 +116,7 @@ class InputsTest(absltest.TestCase):
 
         found = list(inputs.read(source, inputs.ALL_FRAMES))
 
-        broken = [one for one in found if isinstance(one, clips.Broken)]
+        broken = [one for one in found if isinstance(one, errors.Broken)]
         frames = [one for one in found if isinstance(one, inputs.Frame)]
         self.assertEqual(
             [one.path for one in broken], ["broken.jpg", "thin.png"]

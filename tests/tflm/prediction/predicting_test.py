@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from data_prep import annotations
-from data_prep import pictures
-from data_prep import videos
 from data_prep.video import make_dummy_data
 from tests.tflm.prediction import dots
 from tflm import errors
+from tflm.media import boxes
+from tflm.media import videos
 from tflm.prediction import inputs
 from tflm.prediction import predicting
 
@@ -481,7 +481,7 @@ class PredictTest(absltest.TestCase):
                 image = dots.draw((40, 60), (20.0, 30.0)).view(Pixels)
                 alive.add(image)
                 num_read += 1
-                box = pictures.Box(0, 0, 40, 60)
+                box = boxes.Box(0, 0, 40, 60)
                 frame = inputs.Frame(index, f"{index}", (40, 60), image, box)
                 del image
                 yield frame

@@ -9,9 +9,9 @@ from absl.testing import parameterized
 import av
 import numpy as np
 
-from data_prep import clips
-from data_prep import videos
 from data_prep.video import make_dummy_data
+from tflm import errors
+from tflm.media import videos
 
 NUM_FRAMES = 50
 STEP = 5  # Grey levels from one frame to the next.
@@ -157,7 +157,9 @@ class VideosTest(parameterized.TestCase):
 
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
 
-        with self.assertRaisesRegex(clips.RawDataError, "b.mkv .*shorter than"):
+        with self.assertRaisesRegex(
+            errors.RawDataError, "b.mkv .*shorter than"
+        ):
             list(getattr(videos, function)(path))
 
     def test_an_avi_with_dropped_frames_is_whole(self):
@@ -182,7 +184,9 @@ class VideosTest(parameterized.TestCase):
 
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
 
-        with self.assertRaisesRegex(clips.RawDataError, "b.mp4 .*shorter than"):
+        with self.assertRaisesRegex(
+            errors.RawDataError, "b.mp4 .*shorter than"
+        ):
             list(videos.frames(path))
 
     def test_a_title_that_is_no_utf_8_does_not_matter(self):
@@ -209,7 +213,7 @@ class VideosTest(parameterized.TestCase):
         path = self._video(name)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with self.assertRaisesRegex(
-            clips.RawDataError, f"^{path} does not decode as a video .*replace"
+            errors.RawDataError, f"^{path} does not decode as a video .*replace"
         ):
             list(videos.frames(path))
 
@@ -218,7 +222,7 @@ class VideosTest(parameterized.TestCase):
         path = self.root / "a.mp4"
         path.write_text("Not a video.")
         arguments = [path, 3] if function == "samples" else [path]
-        with self.assertRaisesRegex(clips.RawDataError, f"^{path} does not"):
+        with self.assertRaisesRegex(errors.RawDataError, f"^{path} does not"):
             result = getattr(videos, function)(*arguments)
             list(result)
 

@@ -1,14 +1,14 @@
 """Images between raw files and shards: upright, cropped, of bounded size."""
 
-import dataclasses
 import io
-import math
 import pathlib
+import warnings
 
 import numpy as np
 from PIL import Image
+from PIL import UnidentifiedImageError
 
-from data_prep import clips
+from tflm import errors
 
 MAX_SIDE = 512  # Pixels; larger images are shrunk.
 JPEG_QUALITY = 95
@@ -22,62 +22,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """Whole pixels of an image; it may reach beyond it."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-def square_around(points: np.ndarray, margin: float) -> Box:
-    """The square around points.
-
-    Args:
-        points: float `[..., 2]`, (y, x), pixels; NaN where missing, not all.
-        margin: side of the square, as a multiple of the longer side of the
-            smallest box that holds all points.
-    """
-    flat = points.reshape(-1, 2)
-    low, high = np.nanmin(flat, axis=0), np.nanmax(flat, axis=0)
-    side = max(1, math.ceil(margin * (high - low).max()))
-    top, left = np.round((low + high) / 2.0 - (side - 1) / 2.0).astype(int)
-    return Box(int(top), int(left), side, side)
-
-
-def overlaps(image: np.ndarray, box: Box) -> bool:
-    """Whether a pixel of `image`, `[H, W, 3]`, is in the box."""
-    height, width = image.shape[:2]
-    return -box.height < box.top < height and -box.width < box.left < width
-
-
-def crop(image: np.ndarray, box: Box) -> np.ndarray:
-    """Cuts a box out; beyond the image its border is repeated.
-
-    Args:
-        image: uint8 `[H, W, 3]`.
-        box: in pixels of `image`.
-
-    Returns:
-        uint8 `[box.height, box.width, 3]`; shares the pixels of `image` if it
-        can.
-    """
-    height, width = image.shape[:2]
-    bottom, right = box.top + box.height, box.left + box.width
-    if min(box.top, box.left) >= 0 and bottom <= height and right <= width:
-        return image[box.top : bottom, box.left : right]
-    rows = np.arange(box.top, bottom).clip(0, height - 1)
-    columns = np.arange(box.left, right).clip(0, width - 1)
-    return image[rows[:, None], columns]
-
-
-def crop_points(points: np.ndarray, box: Box) -> np.ndarray:
-    """Moves points `[..., 2]`, (y, x), pixels, along with `crop`."""
-    return points - np.array([box.top, box.left])
 
 
 def shrink(
@@ -101,6 +45,43 @@ def encode_jpeg(image: np.ndarray) -> bytes:
     return _encode(Image.fromarray(image), is_lossy=True)
 
 
+def read_encoded(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
+    """Reads an image file and makes sure that every pixel of it decodes.
+
+    Returns:
+        The encoded bytes, and (height, width) in pixels.
+
+    Raises:
+        RawDataError: if the file is missing, no image, or cut short.
+    """
+    try:
+        encoded = path.read_bytes()
+        with warnings.catch_warnings():
+            # It is not refused yet: Pillow does so at twice the size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(encoded)) as image:
+                image.load()
+                return encoded, (image.height, image.width)
+    except FileNotFoundError:
+        raise errors.RawDataError(
+            f"{path} is missing; fetch it again, or pass --skip_broken to"
+            " leave such files out"
+        ) from None
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
+        # Pillow names an object of ours, where it should name the file.
+        is_none = isinstance(error, UnidentifiedImageError)
+        why = "it is no image" if is_none else error
+        raise errors.RawDataError(
+            f"{path} does not decode ({why}); replace it, or pass"
+            " --skip_broken to leave such files out"
+        ) from None
+
+
 def read_upright(path: pathlib.Path) -> np.ndarray:
     """Reads an image file as it is meant to be seen.
 
@@ -108,13 +89,13 @@ def read_upright(path: pathlib.Path) -> np.ndarray:
         uint8 `[H, W, 3]`, RGB, turned as its EXIF data say.
 
     Raises:
-        RawDataError: see `clips.read_image`; also if the pixels are floats,
+        RawDataError: see `read_encoded`; also if the pixels are floats,
             whose range is not known.
     """
-    encoded, _ = clips.read_image(path)
+    encoded, _ = read_encoded(path)
     with Image.open(io.BytesIO(encoded)) as image:
         if image.mode == "F":
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path} holds floating-point pixels; save it with 8 or 16 bits"
             )
         return np.asarray(_to_rgb(_turned(image)))

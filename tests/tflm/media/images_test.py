@@ -10,8 +10,9 @@ from PIL import Image
 from PIL import ImageOps
 import tensorflow as tf
 
-from data_prep import clips
-from data_prep import pictures
+from tflm import errors
+from tflm.media import boxes
+from tflm.media import images
 
 EXIF_ORIENTATION = 0x0112
 ROTATE_CLOCKWISE = 6  # What a viewer does with this orientation.
@@ -40,7 +41,7 @@ class PrepareTest(parameterized.TestCase):
     def test_small_rgb_keeps_its_bytes(self, file_format):
         encoded = _encode(Image.new("RGB", (512, 20), "teal"), file_format)
 
-        prepared, scale = pictures.prepare(encoded)
+        prepared, scale = images.prepare(encoded)
 
         self.assertEqual(prepared, encoded)
         np.testing.assert_array_equal(scale, [1, 1])
@@ -48,7 +49,7 @@ class PrepareTest(parameterized.TestCase):
     def test_large_image_is_shrunk_to_512(self):
         encoded = _encode(Image.new("RGB", (1024, 300), "teal"), "PNG")
 
-        prepared, scale = pictures.prepare(encoded)
+        prepared, scale = images.prepare(encoded)
 
         self.assertEqual(_decode(prepared).shape, (150, 512, 3))
         np.testing.assert_array_equal(scale, [0.5, 0.5])
@@ -60,7 +61,7 @@ class PrepareTest(parameterized.TestCase):
         exif[EXIF_ORIENTATION] = ROTATE_CLOCKWISE
         encoded = _encode(Image.fromarray(pixels), "JPEG", exif=exif)
 
-        prepared, _ = pictures.prepare(encoded)
+        prepared, _ = images.prepare(encoded)
 
         upright = _decode(prepared)
         self.assertEqual(upright.shape, (32, 16, 3))
@@ -78,7 +79,7 @@ class PrepareTest(parameterized.TestCase):
         with Image.open(io.BytesIO(encoded)) as image:
             expected = np.asarray(ImageOps.exif_transpose(image))
 
-        prepared, _ = pictures.prepare(encoded)
+        prepared, _ = images.prepare(encoded)
 
         np.testing.assert_array_equal(_decode(prepared), expected)
 
@@ -93,7 +94,7 @@ class PrepareTest(parameterized.TestCase):
         image = Image.new("RGB", (8, 4), "teal")
         encoded = _encode(image, "JPEG", exif=b"Exif\0\0" + tiff)
 
-        prepared, _ = pictures.prepare(encoded)
+        prepared, _ = images.prepare(encoded)
 
         self.assertEqual(_decode(prepared).shape, (8, 4, 3))
 
@@ -105,7 +106,7 @@ class PrepareTest(parameterized.TestCase):
         with self.assertRaises(tf.errors.InvalidArgumentError):
             tf.io.decode_image(encoded)
 
-        prepared, _ = pictures.prepare(encoded)
+        prepared, _ = images.prepare(encoded)
 
         np.testing.assert_allclose(
             tf.io.decode_image(prepared), np.asarray(image), atol=3
@@ -116,15 +117,15 @@ class PrepareTest(parameterized.TestCase):
             path = pathlib.Path(folder, "a.tif")
             Image.fromarray(np.full([4, 4], 0.5, np.float32)).save(path)
             with self.assertRaisesRegex(
-                clips.RawDataError, "a.tif holds floating-point pixels; save"
+                errors.RawDataError, "a.tif holds floating-point pixels; save"
             ):
-                pictures.read_upright(path)
+                images.read_upright(path)
 
     def test_transparent_becomes_black(self):
         image = Image.new("RGBA", (4, 4), (200, 100, 50, 0))
         image.putpixel((1, 2), (200, 100, 50, 255))
 
-        prepared, _ = pictures.prepare(_encode(image, "PNG"))
+        prepared, _ = images.prepare(_encode(image, "PNG"))
 
         pixels = _decode(prepared)
         np.testing.assert_array_equal(pixels[2, 1], [200, 100, 50])
@@ -136,7 +137,7 @@ class PrepareTest(parameterized.TestCase):
         image.putpixel((1, 2), 1)
         encoded = _encode(image, "GIF", transparency=0)
 
-        prepared, _ = pictures.prepare(encoded)
+        prepared, _ = images.prepare(encoded)
 
         pixels = _decode(prepared)
         np.testing.assert_array_equal(pixels[2, 1], [30, 240, 50])
@@ -147,7 +148,7 @@ class PrepareTest(parameterized.TestCase):
         values = np.array([[0, 100, 255]]) * factor
         image = Image.fromarray(values.astype(dtype))
 
-        prepared, _ = pictures.prepare(_encode(image, "PNG"))
+        prepared, _ = images.prepare(_encode(image, "PNG"))
 
         expected = np.repeat([[[0], [100], [255]]], 3, axis=-1)
         np.testing.assert_array_equal(_decode(prepared), expected)
@@ -163,7 +164,7 @@ class ShrinkTest(parameterized.TestCase):
         ("small_enough", (30, 40), 40, (30, 40), [1, 1]),
     )
     def test_size_and_scale(self, old, max_side, new, expected_scale):
-        image, scale = pictures.shrink(np.zeros([*old, 3], np.uint8), max_side)
+        image, scale = images.shrink(np.zeros([*old, 3], np.uint8), max_side)
 
         self.assertEqual(image.shape, (*new, 3))
         np.testing.assert_allclose(scale, expected_scale)
@@ -171,12 +172,12 @@ class ShrinkTest(parameterized.TestCase):
     def test_small_image_keeps_its_pixels(self):
         image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
-        np.testing.assert_array_equal(pictures.shrink(image, 3)[0], image)
+        np.testing.assert_array_equal(images.shrink(image, 3)[0], image)
 
     def test_edges_stay_edges(self):
         # Half the size: the first two pixels, with centres 0 and 1, become
         # the first, with centre 0.
-        points = pictures.shrink_points(
+        points = images.shrink_points(
             np.array([[0.5, 0.5], [-0.5, 9.5]]), np.array([0.5, 0.5])
         )
 
@@ -186,27 +187,27 @@ class ShrinkTest(parameterized.TestCase):
         image = np.zeros([90, 210, 3], np.uint8)
         image[30:41, 120:131] = 255  # Centre (35, 125).
 
-        small, scale = pictures.shrink(image, 64)
-        (point,) = pictures.shrink_points(np.array([[35.0, 125.0]]), scale)
+        small, scale = images.shrink(image, 64)
+        (point,) = images.shrink_points(np.array([[35.0, 125.0]]), scale)
 
         np.testing.assert_allclose(point, _centre(small), atol=0.05)
 
 
 class CropTest(parameterized.TestCase):
     @parameterized.named_parameters(
-        ("inside", pictures.Box(1, 0, 2, 2), [[4, 5], [8, 9]]),
-        ("first_pixel", pictures.Box(0, 0, 1, 1), [[0]]),
+        ("inside", boxes.Box(1, 0, 2, 2), [[4, 5], [8, 9]]),
+        ("first_pixel", boxes.Box(0, 0, 1, 1), [[0]]),
         (
             "beyond_the_upper_left",
-            pictures.Box(-2, -1, 3, 3),
+            boxes.Box(-2, -1, 3, 3),
             [[0, 0, 1], [0, 0, 1], [0, 0, 1]],
         ),
         (
             "beyond_the_lower_right",
-            pictures.Box(1, 2, 3, 3),
+            boxes.Box(1, 2, 3, 3),
             [[6, 7, 7], [10, 11, 11], [10, 11, 11]],
         ),
-        ("outside", pictures.Box(-9, 9, 1, 2), [[3, 3]]),
+        ("outside", boxes.Box(-9, 9, 1, 2), [[3, 3]]),
     )
     def test_pixels(self, box, expected):
         # 0  1  2  3
@@ -215,23 +216,21 @@ class CropTest(parameterized.TestCase):
         image = np.arange(12, dtype=np.uint8).reshape(3, 4)
         image = np.repeat(image[:, :, None], 3, axis=-1)
 
-        cropped = pictures.crop(image, box)
+        cropped = boxes.crop(image, box)
 
         np.testing.assert_array_equal(cropped[:, :, 1], expected)
         self.assertEqual(cropped.shape[2], 3)
 
-    @parameterized.parameters(
-        pictures.Box(3, 8, 9, 5), pictures.Box(-6, -4, 40, 30)
-    )
+    @parameterized.parameters(boxes.Box(3, 8, 9, 5), boxes.Box(-6, -4, 40, 30))
     def test_a_marked_pixel_follows(self, box):
         image = np.zeros([20, 15, 3], np.uint8)
         image[7, 10] = 255
         points = np.array([[7, 10], [np.nan, np.nan]])
 
-        moved = pictures.crop_points(points, box)
+        moved = boxes.crop_points(points, box)
 
         np.testing.assert_array_equal(
-            np.argwhere(pictures.crop(image, box)[:, :, 0]), moved[:1]
+            np.argwhere(boxes.crop(image, box)[:, :, 0]), moved[:1]
         )
         self.assertTrue(np.isnan(moved[1]).all())
 
@@ -239,10 +238,10 @@ class CropTest(parameterized.TestCase):
         image = np.zeros([200, 300, 3], np.uint8)
         image[96:105, 146:155] = 255
         points = np.array([[100.0, 150.0], [20.0, 140.0], [np.nan, np.nan]])
-        box = pictures.square_around(points, margin=2.0)
+        box = boxes.square_around(points, margin=2.0)
 
-        small, scale = pictures.shrink(pictures.crop(image, box), 64)
-        moved = pictures.shrink_points(pictures.crop_points(points, box), scale)
+        small, scale = images.shrink(boxes.crop(image, box), 64)
+        moved = images.shrink_points(boxes.crop_points(points, box), scale)
 
         self.assertEqual(small.shape, (64, 64, 3))
         np.testing.assert_allclose(moved[0], _centre(small), atol=0.05)
@@ -255,30 +254,30 @@ class SquareAroundTest(parameterized.TestCase):
             "wide",
             [[4, 15], [6, 25]],
             1.1,
-            pictures.Box(top=0, left=15, height=11, width=11),
+            boxes.Box(top=0, left=15, height=11, width=11),
         ),
         # Centre (15, 5), side 40: rows -4.5 to 34.5, rounded to even.
         (
             "beyond_the_image",
             [[5, 5], [25, 5]],
             2.0,
-            pictures.Box(top=-4, left=-14, height=40, width=40),
+            boxes.Box(top=-4, left=-14, height=40, width=40),
         ),
         (
             "one_point",
             [[7, 9]],
             3.0,
-            pictures.Box(top=7, left=9, height=1, width=1),
+            boxes.Box(top=7, left=9, height=1, width=1),
         ),
         (
             "missing_points_do_not_count",
             [[4, 15], [np.nan, np.nan], [6, 25]],
             1.1,
-            pictures.Box(top=0, left=15, height=11, width=11),
+            boxes.Box(top=0, left=15, height=11, width=11),
         ),
     )
     def test_by_hand(self, points, margin, expected):
-        box = pictures.square_around(np.array(points, float), margin)
+        box = boxes.square_around(np.array(points, float), margin)
 
         self.assertEqual(box, expected)
 
@@ -286,8 +285,8 @@ class SquareAroundTest(parameterized.TestCase):
         frames = np.array([[[4.0, 15.0]], [[6.0, 25.0]]])  # [2, 1, 2]
 
         self.assertEqual(
-            pictures.square_around(frames, 1.1),
-            pictures.Box(top=0, left=15, height=11, width=11),
+            boxes.square_around(frames, 1.1),
+            boxes.Box(top=0, left=15, height=11, width=11),
         )
 
 
@@ -296,7 +295,7 @@ class EncodeTest(absltest.TestCase):
         image = np.zeros([16, 16, 3], np.uint8)
         image[5:8, 9:12] = [255, 0, 0]
 
-        decoded = _decode(pictures.encode_jpeg(image))
+        decoded = _decode(images.encode_jpeg(image))
 
         np.testing.assert_allclose(decoded[6, 10], [255, 0, 0], atol=25)
         np.testing.assert_allclose(decoded[6, 5], [0, 0, 0], atol=25)

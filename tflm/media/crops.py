@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 import scipy.ndimage
 
-from data_prep import clips
-from data_prep import pictures
-from data_prep import videos
+from tflm import errors
+from tflm.media import boxes
+from tflm.media import videos
 
 BOX_COLUMNS = ("video", "frame", "top", "left", "height", "width")
 NUM_SAMPLES = 60  # Frames that the background is the median of.
@@ -33,7 +33,7 @@ class Place:
         follows: the video whose moving thing is followed, or None.
     """
 
-    box: pictures.Box | None = None
+    box: boxes.Box | None = None
     track: dict[int, list[float]] | None = None
     follows: pathlib.Path | None = None
 
@@ -56,7 +56,7 @@ class Options:
 
     def __init__(self, crop: str | None, boxes: str | None, motion_crop: bool):
         if sum((crop is not None, boxes is not None, motion_crop)) > 1:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 "--crop, --boxes and --motion_crop: give one of them"
             )
         self.tracks = Tracks(boxes) if boxes is not None else None
@@ -93,7 +93,7 @@ class Cropper:
 
     def box(
         self, where: str, image: np.ndarray, index: int
-    ) -> pictures.Box | None:
+    ) -> boxes.Box | None:
         """The crop: all of the image, if none is asked for.
 
         Args:
@@ -109,8 +109,8 @@ class Cropper:
         """
         height, width = image.shape[:2]
         if (box := self._place.box) is not None:
-            if not pictures.overlaps(image, box):
-                raise clips.RawDataError(
+            if not boxes.overlaps(image, box):
+                raise errors.RawDataError(
                     f"{where}:"
                     f" --crop={box.top},{box.left},{box.height},{box.width} is"
                     f" outside the {height} x {width} pixels (height x width);"
@@ -120,9 +120,9 @@ class Cropper:
         if self._motion:
             return self._motion.box(image)
         if self._place.track is None:
-            return pictures.Box(0, 0, height, width)
+            return boxes.Box(0, 0, height, width)
         box = box_of_track(self._place.track, index)
-        return box if box and pictures.overlaps(image, box) else None
+        return box if box and boxes.overlaps(image, box) else None
 
 
 class Tracks:
@@ -142,12 +142,12 @@ class Tracks:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 lines = list(csv.reader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"--boxes={path} cannot be read ({error}); give a CSV file"
             ) from None
         header = [cell.strip() for cell in lines[0]] if lines else []
         if header != list(BOX_COLUMNS):
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}, line 1: columns must be {','.join(BOX_COLUMNS)}; got"
                 f" {','.join(header)!r}"
             )
@@ -165,7 +165,7 @@ class Tracks:
                 raise ValueError
             boxes[int(frame)] = [top, left, height, width]
         except ValueError:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{self._path}, line {number}: {','.join(cells)!r} must be a"
                 " video, a frame that has no other line, and four numbers, the"
                 " last two at least 1; correct or remove the line"
@@ -183,13 +183,13 @@ class Tracks:
         """
         for video in self._boxes:
             if video not in names:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{self._path}: there is no video {video!r}; it must be a"
                     f" path below the raw folder, like {names[0]}"
                 )
         for video in videos:
             if video not in self._boxes:
-                raise clips.RawDataError(
+                raise errors.RawDataError(
                     f"{self._path} has no box of {video}; add some, or move"
                     " that video elsewhere"
                 )
@@ -199,24 +199,22 @@ class Tracks:
         return dict(sorted(self._boxes.get(video, {}).items()))
 
 
-def box_of_track(
-    boxes: dict[int, list[float]], frame: int
-) -> pictures.Box | None:
+def box_of_track(track: dict[int, list[float]], frame: int) -> boxes.Box | None:
     """The box of a frame, interpolated; None before the first, after the last.
 
     Args:
-        boxes: see `Tracks.boxes`.
+        track: see `Tracks.boxes`.
         frame: index in the video.
     """
-    marked = list(boxes)
+    marked = list(track)
     after = bisect.bisect_left(marked, frame)
     if after == len(marked) or (after == 0 and marked[0] != frame):
         return None
     before = max(0, after - 1) if marked[after] != frame else after
     span = marked[after] - marked[before]
     share = (frame - marked[before]) / span if span else 0.0
-    first, second = (np.array(boxes[marked[i]]) for i in (before, after))
-    return pictures.Box(*np.rint(first + share * (second - first)).astype(int))
+    first, second = (np.array(track[marked[i]]) for i in (before, after))
+    return boxes.Box(*np.rint(first + share * (second - first)).astype(int))
 
 
 class Motion:
@@ -248,7 +246,7 @@ class Motion:
         found = [self._part(grey) for grey in greys]
         lengths = [part[1] for part in found if part]
         if not lengths:
-            raise clips.RawDataError(
+            raise errors.RawDataError(
                 f"{path}: nothing moves before a still background; leave"
                 " --motion_crop out, or give --crop or --boxes"
             )
@@ -256,7 +254,7 @@ class Motion:
         side = MARGIN * np.percentile(lengths, LENGTH_PERCENTILE) * shrunk
         self._side = max(1, round(side))
 
-    def box(self, image: np.ndarray) -> pictures.Box | None:
+    def box(self, image: np.ndarray) -> boxes.Box | None:
         """The crop of uint8 `[H, W, 3]`; None where nothing is found.
 
         Images of another size than the video's frames show nothing known.
@@ -270,7 +268,7 @@ class Motion:
         centre = (part[0] + 0.5) * np.divide(size, grey.shape)
         highest = np.maximum(np.array(size) - self._side, 0)
         top, left = np.rint(centre - self._side / 2.0).clip(0, highest)
-        return pictures.Box(int(top), int(left), self._side, self._side)
+        return boxes.Box(int(top), int(left), self._side, self._side)
 
     def _part(self, grey: np.ndarray) -> tuple[np.ndarray, float] | None:
         """Centre (y, x) and length of what moves, pixels of `grey`, if any."""
@@ -290,17 +288,17 @@ class Motion:
         return points.mean(axis=0), float(deviation * np.sqrt(12.0))
 
 
-def _parsed(crop: str) -> pictures.Box:
+def _parsed(crop: str) -> boxes.Box:
     try:
         top, left, height, width = (int(part) for part in crop.split(","))
         if min(height, width) < 1:
             raise ValueError
     except ValueError:
-        raise clips.RawDataError(
+        raise errors.RawDataError(
             f"--crop={crop} must be top,left,height,width in whole pixels, the"
             " last two at least 1"
         ) from None
-    return pictures.Box(top, left, height, width)
+    return boxes.Box(top, left, height, width)
 
 
 def _small_grey(image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -6,7 +6,7 @@ import pathlib
 import av
 import numpy as np
 
-from data_prep import clips
+from tflm import errors
 
 # Containers often promise a frame or two more than they hold.
 _FRAMES_LESS = 2
@@ -224,9 +224,9 @@ def _upright(frame: av.VideoFrame, matrix: np.ndarray | None) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _broken(path: pathlib.Path, why: object) -> clips.RawDataError:
+def _broken(path: pathlib.Path, why: object) -> errors.RawDataError:
     why = getattr(why, "strerror", why)  # Without number and path.
-    return clips.RawDataError(
+    return errors.RawDataError(
         f"{path} does not decode as a video ({why}); replace it, or pass"
         " --skip_broken to leave such files out"
     )
