@@ -9,12 +9,18 @@ import os
 import pathlib
 
 OTHER_ENDING = "with another ending"
+UNREAD = "of a kind that is not read; convert to JPEG or PNG"
 HIDDEN = "hidden"
 NO_FILE = "that are no files"
 DANGLING = "links to nothing"
 SEEN_BEFORE = "links to a folder that is read anyway"
 UNREADABLE = "folders that cannot be opened"
 _NUM_NAMES = 3  # That are named in a line.
+# Pictures all the same, so that leaving them out is hardly meant.
+_UNREAD_SUFFIXES = (
+    ".heic", ".heif", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef",
+    ".arw", ".orf", ".rw2", ".raf",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +60,14 @@ def listing(
         left_out.setdefault(reason, []).append(name)
 
     def take(path: pathlib.Path) -> None:
-        has_suffix = path.suffix.lower() in suffixes
+        suffix = path.suffix.lower()
+        has_suffix = suffix in suffixes
         if path.name.startswith("."):
             if has_suffix:
                 leave_out(HIDDEN, path)
         elif not has_suffix:
-            leave_out(OTHER_ENDING, path)
+            is_unread = suffix in _UNREAD_SUFFIXES
+            leave_out(UNREAD if is_unread else OTHER_ENDING, path)
         elif path.is_file():
             names.append(path.relative_to(root).as_posix())
         elif path.is_symlink():

@@ -10,6 +10,10 @@ from PIL import UnidentifiedImageError
 
 from tflm import errors
 
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif",
+    ".tiff", ".avif", ".jp2", ".ppm", ".pgm",
+)  # fmt: skip
 MAX_SIDE = 512  # Pixels; larger images are shrunk.
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112  # Tag of EXIF.

@@ -8,6 +8,10 @@ import numpy as np
 
 from tflm import errors
 
+SUFFIXES = (
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv",
+    ".mts", ".m2ts", ".3gp",
+)  # fmt: skip
 # Containers often promise a frame or two more than they hold.
 _FRAMES_LESS = 2
 _SHARE_LESS = 0.01

@@ -37,7 +37,8 @@ class FoldersTest(absltest.TestCase):
                 folders.HIDDEN: [".d.png"],
                 folders.DANGLING: ["gone.png"],
                 folders.NO_FILE: ["pipe.png"],
-                folders.OTHER_ENDING: ["a/notes.txt", "f.HEIC"],
+                folders.OTHER_ENDING: ["a/notes.txt"],
+                folders.UNREAD: ["f.HEIC"],
             },
         )
         self.assertEqual(
