@@ -87,6 +87,8 @@ def main() -> int:
             f"{config.loss.name} has no loss network; it is for perceptual"
         )
     shards = _open_or_build(config.data.dataset, _DATA_DIR.value)
+    data = dataclasses.replace(config.data, frame_crop=shards.crop)
+    config = dataclasses.replace(config, data=data)
     config, loss = _with_loss(config, workdir)
     step = loop.train(config, shards, workdir, loss, _INIT_FROM.value)
     if step < config.train.num_steps:

@@ -64,6 +64,7 @@ def metadata(
     left_right_swaps: Sequence[tuple[int, int]],
     normalizing_pair: tuple[int, int] | None,
     splits: dict[str, str],
+    crop: str = "",
 ) -> tfds.core.MetadataDict:
     """What a reader must know about a dataset beside its clips.
 
@@ -76,12 +77,15 @@ def metadata(
             "val", "regression_train" and "regression_test" (the regressor is
             fitted on the one, scored on the other); "test" of a dataset
             without annotations. A role may be missing.
+        crop: which part of an image or video became a frame: a flag of
+            data_prep, such as "--motion_crop", or words; "" if all of it.
     """
     return tfds.core.MetadataDict(
         keypoint_names=list(keypoint_names),
         left_right_swaps=[list(pair) for pair in left_right_swaps],
         normalizing_pair=list(normalizing_pair or []),
         splits=dict(splits),
+        crop=crop,
     )
 
 

@@ -39,13 +39,16 @@ def fractions(
 
 
 def metadata(
-    shares: dict[str, float], annotated: annotations.Annotations
+    shares: dict[str, float],
+    annotated: annotations.Annotations,
+    crop: str = "",
 ) -> tfds.core.MetadataDict:
     """What `clips.metadata` says of a user's own data.
 
     Args:
         shares: see `fractions`.
         annotated: the keypoints.
+        crop: see `clips.metadata`.
     """
     names = annotated.keypoint_names
     roles = {"train": "train"}
@@ -62,6 +65,7 @@ def metadata(
         left_right_swaps=annotations.left_right_swaps(names),
         normalizing_pair=annotations.eyes(names),
         splits=roles,
+        crop=crop,
     )
 
 

@@ -61,6 +61,9 @@ class DataConfig:
     max_gap: int = 1_000_000  # Of a pair, likewise: at most.
     shuffle_buffer: int = 1_000  # Clips.
     color_jitter: float = 0.0  # Of the detector's images: `data.color_jitter`.
+    # Part of an image or video that became a frame: a flag of data_prep, or
+    # words; "": all of it. train.py copies it from the shards.
+    frame_crop: str = ""
 
     def __post_init__(self):
         _one_of("pairs", self.pairs, PAIRS)

@@ -15,6 +15,7 @@ A model of cropped videos looks at the same crops: with --crop, --boxes or
 
 import pathlib
 import sys
+import tempfile
 
 from absl import flags
 
@@ -46,13 +47,16 @@ _END = flags.DEFINE_integer(
 )
 _STRIDE = flags.DEFINE_integer("stride", 1, "Of a video: every n-th frame.")
 _CROP = flags.DEFINE_string(
-    "crop", None, "top,left,height,width, pixels: as data_prep was told."
+    "crop",
+    None,
+    "top,left,height,width, pixels; or none: whole frames. If no crop is asked"
+    " for, it is that of the data that the model was trained on.",
 )
 _BOXES = flags.DEFINE_string(
     "boxes", None, "Of videos: a CSV file of tracked boxes, as for data_prep."
 )
 _MOTION_CROP = flags.DEFINE_bool(
-    "motion_crop", False, "Of videos: look at what moves, as data_prep does."
+    "motion_crop", None, "Of videos: look at what moves, as data_prep does."
 )
 
 
@@ -68,24 +72,32 @@ def main(arguments: list[str]) -> int:
             f"--end must be above --start={_START.value}, got {_END.value}"
         )
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    sources = inputs.cropped(
-        inputs.find(arguments, output_dir),
-        _CROP.value,
-        _BOXES.value,
-        _MOTION_CROP.value,
+    found = inputs.find(arguments, output_dir)
+    is_crop_asked = any(
+        flag.value is not None for flag in (_CROP, _BOXES, _MOTION_CROP)
     )
+    if is_crop_asked:
+        found = found.with_sources(
+            inputs.cropped(
+                found.sources,
+                None if _CROP.value == "none" else _CROP.value,
+                _BOXES.value,
+                bool(_MOTION_CROP.value),
+            )
+        )
     model = _MODEL.value or _newest_run()
     detector = serving.load_detector(model, _BATCH_SIZE.value)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot write {output_dir}: {error.strerror}; choose another"
-            " --output_dir"
-        ) from error
+    _make(output_dir)
+    if not is_crop_asked:
+        sources, line = inputs.cropped_as_trained(
+            found.sources, detector.frame_crop
+        )
+        found = found.with_sources(sources)
+        if line:
+            print(line, file=sys.stderr)
     outcome = predicting.predict(
         detector,
-        sources,
+        found,
         output_dir,
         model=model,
         overlay=_OVERLAY.value,
@@ -95,13 +107,20 @@ def main(arguments: list[str]) -> int:
         print("written:")
     for path in outcome.written:
         print(f"  {path}")
-    if outcome.num_skipped:
-        print(
-            f"{outcome.num_skipped} of {outcome.num_files} files skipped",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    print(outcome.line(), file=sys.stderr)
+    return 0 if outcome.is_whole else 1
+
+
+def _make(output_dir: pathlib.Path) -> None:
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir):
+            pass
+    except OSError as error:
+        raise errors.UserError(
+            f"cannot write {output_dir}: {error.strerror}; choose another"
+            " --output_dir"
+        ) from error
 
 
 def _newest_run() -> str:

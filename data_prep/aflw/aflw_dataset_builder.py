@@ -62,6 +62,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=KEYPOINTS,
                 left_right_swaps=[(0, 1), (3, 4)],
                 normalizing_pair=(0, 1),
+                crop="a square around a face",
                 splits={
                     "train": "train",
                     "val": "val",

@@ -129,6 +129,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=KEYPOINTS,
                 left_right_swaps=LEFT_RIGHT_SWAPS,
                 normalizing_pair=None,
+                crop="a square around the signer",
                 splits={
                     "train": "train",
                     "val": "val",

@@ -114,6 +114,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=list(JOINTS),
                 left_right_swaps=annotations.left_right_swaps(list(JOINTS)),
                 normalizing_pair=None,
+                crop="a square around the actor",
                 splits={
                     "train": "train",
                     "val": "val",

@@ -91,6 +91,7 @@ class Builder(clip_builder.ClipBuilder):
                 keypoint_names=[],
                 left_right_swaps=[],
                 normalizing_pair=None,
+                crop="a square around one digit",
                 splits={"train": "train", "val": "val", "test": "test"},
             ),
         )

@@ -263,7 +263,9 @@ class Builder(clip_builder.ClipBuilder):
             builder=self,
             description="Videos.",
             features=clips.features(num_keypoints),
-            metadata=held_out.metadata(self._fractions, self._annotations),
+            metadata=held_out.metadata(
+                self._fractions, self._annotations, self._crops.flag
+            ),
         )
 
     def sources(

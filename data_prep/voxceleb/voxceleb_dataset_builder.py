@@ -88,6 +88,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
                 keypoint_names=(),
                 left_right_swaps=(),
                 normalizing_pair=None,
+                crop="a square around a face",
                 splits=roles,
             ),
         )

@@ -5,6 +5,7 @@ import tempfile
 
 from absl.testing import absltest
 
+from data_prep.video import make_dummy_data
 from tests import processes
 from tests.tflm.prediction import dots
 from tests.tflm.serving import lively_model
@@ -63,12 +64,34 @@ class PredictScriptTest(absltest.TestCase):
             "written:\n  predictions/in.csv\n  predictions/in.json\n",
         )
         self.assertIn("skipped: in/broken.jpg does not decode", errors)
-        self.assertRegex(errors, r"\n1 of 7 files skipped\n\Z")
+        self.assertRegex(errors, r"\n6 of 7 files read, 1 skipped\n\Z")
         self.assertIn("images/s", errors)
         with open(self.folder / "predictions" / "in.csv", newline="") as file:
             rows = list(csv.reader(file))
         self.assertEqual([row[0] for row in rows[3:]], [*expected])
         self.assertLen(rows[3], 1 + 3 * 3)
+
+    def test_a_run_sees_the_crops_that_it_was_trained_on(self):
+        _make_run(str(self.folder / "run"), "data.frame_crop=--crop=9,8,30,40")
+        make_dummy_data.write(self.folder / "v.mp4", 2)
+        for name, *flags in (
+            ("default",),
+            ("asked", "--crop=9,8,30,40"),
+            ("whole", "--crop=none"),
+        ):
+            process = self._start(
+                "--model=run", "v.mp4", f"--output_dir={name}", *flags
+            )
+            _, errors = process.communicate()
+            self.assertEqual(process.returncode, 0, errors)
+            says = "cropped like what the model was trained on, by --crop=9,8"
+            self.assertEqual(says in errors, name == "default")
+        default, asked, whole = (
+            (self.folder / name / "v.csv").read_text()
+            for name in ("default", "asked", "whole")
+        )
+        self.assertEqual(default, asked)
+        self.assertNotEqual(default, whole)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Clips from disk, as data_prep wrote them."""
 
+from collections.abc import Mapping
 import dataclasses
 import os
 import pathlib
@@ -24,6 +25,7 @@ class Shards:
     left_right_swaps: tuple[tuple[int, int], ...]
     normalizing_pair: tuple[int, int] | None  # The unit of NME.
     splits: dict[str, str]  # Role ("train", ...) -> split.
+    crop: str = ""  # See `configs.DataConfig.frame_crop`.
 
     @property
     def factors(self) -> set[str]:
@@ -139,7 +141,18 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
         left_right_swaps=tuple(map(tuple, facts["left_right_swaps"])),
         normalizing_pair=tuple(pair) if pair else None,
         splits=dict(facts["splits"]),
+        crop=facts.get("crop") or _asked_crop(facts.get("options", {})),
     )
+
+
+def _asked_crop(options: Mapping[str, object]) -> str:
+    """The same, of shards that say only how data_prep was called."""
+    if options.get("motion_crop"):
+        return "--motion_crop"
+    for name in ("crop", "boxes"):
+        if value := options.get(name):
+            return f"--{name}={value}"
+    return ""
 
 
 def _check_files(split: tfds.core.SplitInfo, folder: pathlib.Path) -> None:

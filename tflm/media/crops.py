@@ -42,6 +42,8 @@ class Options:
     """How the frames of all videos are cropped.
 
     Attributes:
+        flag: the flag that asks for it, such as "--motion_crop"; "" if all of
+            a frame is kept.
         tracks: of `boxes`, or None.
 
     Args:
@@ -59,6 +61,11 @@ class Options:
             raise errors.RawDataError(
                 "--crop, --boxes and --motion_crop: give one of them"
             )
+        self.flag = "--motion_crop" if motion_crop else ""
+        if crop is not None:
+            self.flag = f"--crop={crop}"
+        elif boxes is not None:
+            self.flag = f"--boxes={boxes}"
         self.tracks = Tracks(boxes) if boxes is not None else None
         self._box = _parsed(crop) if crop is not None else None
         self._follows_motion = motion_crop

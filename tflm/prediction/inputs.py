@@ -11,16 +11,12 @@ import numpy as np
 from tflm import errors
 from tflm.media import boxes
 from tflm.media import crops
+from tflm.media import folders
 from tflm.media import images
 from tflm.media import videos
 
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff",
-)  # fmt: skip
+_LONGEST = 200  # Bytes of a name; file systems take 255, endings included.
 OVERLAY = "_overlay"  # What the names of drawings end with.
-VIDEO_SUFFIXES = (
-    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +58,25 @@ Source = Images | Video
 
 
 @dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What was asked for.
+
+    Attributes:
+        sources: what has a table.
+        broken: what was named and cannot be used.
+        left_out: what was not named, but is in the folders; see `folders`.
+    """
+
+    sources: list[Source]
+    broken: list[errors.Broken]
+    left_out: dict[str, list[str]]
+
+    def with_sources(self, sources: list[Source]) -> "Inputs":
+        """The same, of which other parts of frames are looked at."""
+        return dataclasses.replace(self, sources=sources)
+
+
+@dataclasses.dataclass(frozen=True)
 class Selection:
     """Which frames of a video are taken; all images are."""
 
@@ -73,43 +88,118 @@ class Selection:
 ALL_FRAMES = Selection()
 
 
-def find(inputs: Sequence[str], output_dir: str | os.PathLike) -> list[Source]:
+def find(named: Sequence[str], output_dir: str | os.PathLike) -> Inputs:
     """Finds out what there is to predict.
 
     Args:
-        inputs: image files, which share a table; folders, each with a table of
+        named: image files, which share a table; folders, each with a table of
             the images below it, sorted by path; and videos, also in those
-            folders. A file that is named itself and has no ending of an image
-            is taken for a video. Hidden files and folders are passed over.
-        output_dir: also passed over, or if it is one of the folders its
-            drawings NAME_overlay and NAME_overlay.mp4.
+            folders. A file that is named itself may have any ending: one that
+            is neither of an image nor of a video is taken for a video, unless
+            its first bytes tell that it is an image.
+        output_dir: passed over, or if it is one of the folders its drawings
+            NAME_overlay and NAME_overlay.mp4.
 
     Returns:
-        What has a table; their names differ.
+        What has a table, with names of their own, and what has none.
 
     Raises:
-        errors.UserError: if an input does not exist or a folder is empty.
+        errors.UserError: if nothing can be used.
     """
-    files, found = [], []
-    for path in dict.fromkeys(map(pathlib.Path, inputs)):
-        if path.is_dir():
-            found += _in_folder(path, pathlib.Path(output_dir))
-        elif not path.exists():
-            raise errors.UserError(
-                f"{path} does not exist; give image files, folders of them, or"
-                " videos"
-            )
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            files.append(path.as_posix())
-        else:
-            found.append(Video(path.stem, str(path.parent), path.name))
-    if files:
-        found.insert(0, Images("images", "", files))
-    if not found:
+    paths, sources, broken, left_out = [], [], [], {}
+    for path in dict.fromkeys(map(pathlib.Path, named)):
+        try:
+            if path.is_dir():
+                found = _in_folder(path, pathlib.Path(output_dir))
+                sources += found.sources
+                for reason, names in found.left_out.items():
+                    below = [(path / name).as_posix() for name in names]
+                    left_out.setdefault(reason, []).extend(below)
+            elif _is_image(path):
+                paths.append(path.as_posix())
+            else:
+                sources.append(Video(path.stem, str(path.parent), path.name))
+        except errors.RawDataError as error:
+            broken.append(errors.Broken(str(path), str(error)))
+    if paths:
+        sources.insert(0, Images("images", "", paths))
+    if not sources:
         raise errors.UserError(
-            "nothing to predict; give image files, folders of them, or videos"
+            broken[0].message
+            if broken
+            else "nothing to predict; give image files, folders of them, or"
+            " videos"
         )
-    return _with_names_of_their_own(found)
+    return Inputs(_with_names_of_their_own(sources), broken, left_out)
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    """Tells images from videos.
+
+    Raises:
+        errors.RawDataError: if the file is neither, as far as one can tell.
+    """
+    if not path.exists():
+        raise errors.RawDataError(
+            f"{path} does not exist; give image files, folders of them, or"
+            " videos"
+        )
+    if not path.is_file():
+        raise errors.RawDataError(
+            f"{path} is no file; give image files, folders of them, or videos"
+        )
+    suffix = path.suffix.lower()
+    if suffix in images.SUFFIXES or suffix in videos.SUFFIXES:
+        return suffix in images.SUFFIXES
+    return False
+
+
+def cropped_as_trained(
+    sources: Sequence[Source], frame_crop: str
+) -> tuple[list[Source], str]:
+    """The same sources, cropped as the frames were that a model learned from.
+
+    Args:
+        sources: see `find`.
+        frame_crop: see `configs.DataConfig`.
+
+    Returns:
+        The sources, and a line that says what the model expects; "" if whole
+        frames. Images are left whole where the crop follows a track.
+
+    Raises:
+        errors.UserError: if a video has no box in the file of boxes that the
+            model's data were cropped by.
+    """
+    if not frame_crop:
+        return list(sources), ""
+    if not frame_crop.startswith("--"):
+        return list(sources), (
+            f"the model was trained on crops: {frame_crop}; if your images are"
+            " not cropped like that, crop them first, or give --crop or --boxes"
+        )
+    flag, _, value = frame_crop.partition("=")
+    line = f"cropped like what the model was trained on, by {frame_crop}"
+    videos_alone = [one for one in sources if isinstance(one, Video)]
+    if flag == "--crop":
+        found = cropped(sources, value, None, False)
+    else:
+        try:
+            if flag == "--boxes":
+                of_videos = cropped(videos_alone, None, value, False)
+            else:
+                of_videos = cropped(videos_alone, None, None, True)
+        except errors.UserError as error:
+            raise errors.UserError(
+                f"the model was trained on crops by {frame_crop}; give --boxes"
+                " with boxes of these videos, or --crop=none for whole frames"
+                f" ({error})"
+            ) from error
+        images_alone = [one for one in sources if isinstance(one, Images)]
+        found = [*images_alone, *of_videos]
+        if images_alone:
+            line += " (videos alone: cut your images out alike)"
+    return found, f"{line}; --crop=none takes whole frames"
 
 
 def cropped(
@@ -131,13 +221,10 @@ def cropped(
         errors.UserError: if an option has no sense, or images are to be
             cropped like videos.
     """
-    try:
-        options = crops.Options(crop, boxes, motion_crop)
-        names = [one.path for one in sources if isinstance(one, Video)]
-        if options.tracks and names:
-            options.tracks.check(names, names)
-    except errors.RawDataError as error:
-        raise errors.UserError(str(error)) from error
+    options = crops.Options(crop, boxes, motion_crop)
+    names = [one.path for one in sources if isinstance(one, Video)]
+    if options.tracks and names:
+        options.tracks.check(names, names)
     with_places = []
     for source in sources:
         if isinstance(source, Images):
@@ -220,53 +307,60 @@ def _frame(
     return Frame(index, file_name, image.shape[:2], image, box)
 
 
-def _in_folder(folder: pathlib.Path, output_dir: pathlib.Path) -> list[Source]:
-    images, others = [], []
+def _in_folder(folder: pathlib.Path, output_dir: pathlib.Path) -> Inputs:
     written = output_dir.resolve()
     is_mixed = folder.resolve() == written  # Drawings are beside the inputs.
-    for parent, folders, names in os.walk(folder):
-        # Walking goes on in what stays in the list, in its order.
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and pathlib.Path(parent, name).resolve() != written
-            and not (is_mixed and name.endswith(OVERLAY))
-        ]
-        below = pathlib.Path(parent).relative_to(folder)
-        for name in names:
-            if name.startswith("."):
-                continue
-            if is_mixed and name.endswith(f"{OVERLAY}.mp4"):
-                continue
-            suffix = pathlib.PurePath(name).suffix.lower()
-            if suffix in IMAGE_SUFFIXES:
-                images.append((below / name).as_posix())
-            elif suffix in VIDEO_SUFFIXES:
-                others.append((below / name).as_posix())
-    if not images and not others:
-        raise errors.UserError(
-            f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}) and no"
-            f" video ({', '.join(VIDEO_SUFFIXES)}); give another folder"
+
+    def is_foreign(path: pathlib.Path) -> bool:
+        is_folder = path.is_dir()
+        if is_mixed:
+            end = OVERLAY if is_folder else f"{OVERLAY}.mp4"
+            return path.name.endswith(end)
+        return is_folder and path.resolve() == written
+
+    listing = folders.listing(
+        folder, (*images.SUFFIXES, *videos.SUFFIXES), is_foreign
+    )
+    if not listing.names:
+        left_out = folders.in_words(listing.left_out)
+        raise errors.RawDataError(
+            f"{folder} holds no image ({', '.join(images.SUFFIXES)}) and no"
+            f" video ({', '.join(videos.SUFFIXES)})"
+            f"{left_out and f', {left_out}'}; give another folder"
         )
-    found = []
-    if images:
+    paths, sources = [], []
+    for name in listing.names:
+        path = pathlib.PurePosixPath(name)
+        if path.suffix.lower() in images.SUFFIXES:
+            paths.append(name)
+        else:
+            of_table = path.with_suffix("").as_posix()
+            sources.append(Video(of_table, str(folder), name))
+    if paths:
         name = folder.resolve().name or "images"
-        found.append(Images(name, str(folder), sorted(images)))
-    for path in sorted(others):
-        name = pathlib.PurePosixPath(path).with_suffix("").as_posix()
-        found.append(Video(name, str(folder), path))
-    return found
+        sources.insert(0, Images(name, str(folder), paths))
+    return Inputs(sources, [], listing.left_out)
 
 
 def _with_names_of_their_own(sources: list[Source]) -> list[Source]:
-    """Appends _2, _3, ... to names that are taken already."""
+    """Names that can be written; _2, _3, ... follows one that is taken."""
     renamed, taken = [], set()
     for source in sources:
-        name, number = source.name, 1
+        stem, number = _short(source.name), 1
+        name = stem
         while name in taken:
             number += 1
-            name = f"{source.name}_{number}"
+            name = f"{stem}_{number}"
         taken.add(name)
         renamed.append(dataclasses.replace(source, name=name))
     return renamed
+
+
+def _short(name: str) -> str:
+    """Cuts the last part of a name, so that endings can follow it."""
+    path = pathlib.PurePosixPath(name)
+    encoded = os.fsencode(path.name)
+    if len(encoded) <= _LONGEST:
+        return name
+    cut = encoded[:_LONGEST].decode(errors="ignore")
+    return str(path.with_name(cut or "_"))

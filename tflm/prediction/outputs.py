@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import csv
+import errno
 import json
 import pathlib
 import shutil
@@ -191,6 +192,9 @@ def tables(
         model: what finds them, for the reader.
     """
     csv_path, coco_path = table_paths(folder, name)
+    for path in (csv_path, coco_path):
+        if path.is_dir():  # Found later, the other table would be there.
+            raise IsADirectoryError(errno.EISDIR, "a folder is there", path)
     csv_path.parent.mkdir(parents=True, exist_ok=True)
     # What is in no encoding, as file names may be, is written as it was.
     options = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}

@@ -1,6 +1,7 @@
 """From images and videos to tables of points, in bounded memory."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -16,6 +17,7 @@ from tqdm.contrib import logging as tqdm_logging
 from tflm import coords
 from tflm import errors
 from tflm.media import boxes
+from tflm.media import folders
 from tflm.prediction import drawing
 from tflm.prediction import inputs
 from tflm.prediction import outputs
@@ -28,11 +30,43 @@ _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of the files."""
+    """What became of the files.
+
+    Attributes:
+        written: the files with the points, and the drawings.
+        num_files: images and videos that were asked for.
+        num_skipped: those of them of which nothing is written; each was named
+            in the log.
+        num_partial: those of which something is missing, a frame or the
+            drawing; likewise.
+        left_out: see `inputs.Inputs`.
+    """
 
     written: list[pathlib.Path]
-    num_files: int  # Images and videos that were asked for.
-    num_skipped: int  # Of those: not decoded; each was named in the log.
+    num_files: int
+    num_skipped: int = 0
+    num_partial: int = 0
+    left_out: Mapping[str, Sequence[str]] = dataclasses.field(
+        default_factory=dict
+    )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is there that one would expect."""
+        is_unread = bool(self.left_out.get(folders.UNREAD))
+        return not (self.num_skipped or self.num_partial or is_unread)
+
+    def line(self) -> str:
+        """How many files were read, and what of them is missing."""
+        num_read = self.num_files - self.num_skipped
+        line = f"{num_read} of {self.num_files} files read"
+        if self.num_skipped:
+            line += f", {self.num_skipped} skipped"
+        if self.num_partial:
+            line += f", {self.num_partial} not whole"
+        if words := folders.in_words(self.left_out):
+            line += f"; {words}"
+        return line
 
 
 class _NothingRead(Exception):
@@ -49,7 +83,7 @@ def point_names(detector: loading.Detector) -> list[str]:
 
 def predict(
     detector: loading.Detector,
-    sources: Sequence[inputs.Source],
+    wanted: inputs.Inputs,
     output_dir: pathlib.Path,
     *,
     model: str,
@@ -63,7 +97,7 @@ def predict(
 
     Args:
         detector: what finds the points.
-        sources: see `inputs.find`.
+        wanted: see `inputs.find`.
         output_dir: where NAME.csv and NAME.json of each source go, and with
             `overlay` what `drawing.path` says.
         model: the detector's name in the tables.
@@ -74,8 +108,11 @@ def predict(
         What was written. A source of which nothing could be read, and a video
         that breaks off, leave nothing.
     """
-    written, num_files, num_skipped = [], 0, 0
-    for source in sources:
+    written, num_partial = [], 0
+    num_files = num_skipped = len(wanted.broken)
+    for broken in wanted.broken:
+        _log.warning("%s", _skipped(broken.message))
+    for source in wanted.sources:
         is_video = isinstance(source, inputs.Video)
         num_files += 1 if is_video else len(source.paths)
         try:
@@ -99,7 +136,9 @@ def predict(
             written += outputs.table_paths(output_dir, source.name)
             if overlay:
                 written.append(drawing.path(output_dir, source))
-    return Outcome(written, num_files, num_skipped)
+    return Outcome(
+        written, num_files, num_skipped, num_partial, wanted.left_out
+    )
 
 
 def _predict_source(

@@ -285,6 +285,7 @@ def _report(
 ) -> dict:
     return {
         "dataset": config.data.dataset,
+        "frame_crop": config.data.frame_crop,
         "num_images": num_images,
         "view_size_px": scores.VIEW_SIZE,
         "tensorflow": tf.__version__,

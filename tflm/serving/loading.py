@@ -41,7 +41,8 @@ class Detector:
     Args:
         find: the model; see `Find`.
         config: `model.image_size`, `model.num_landmarks` and
-            `data.crop_fraction` are used.
+            `data.crop_fraction` are used; callers crop as `data.frame_crop`
+            says before they call.
         keypoint_map: from landmarks to named keypoints, if there is one.
         batch_size: views that go through the model at once.
     """
@@ -55,6 +56,7 @@ class Detector:
     ):
         self._find = find
         self._config = config
+        self.frame_crop = config.data.frame_crop
         self.num_landmarks = config.model.num_landmarks
         self.keypoint_map = keypoint_map
         self.batch_size = batch_size

@@ -4,6 +4,8 @@ image_size      Side of the square view that the networks see, pixels.
 crop_fraction   The view is the central part of the whole image, squeezed to a
                 square of image_size / crop_fraction; see `data.views.square`.
 num_landmarks   In the answer.
+frame_crop      Of which part of an image or video the whole image is: a flag of
+                data_prep or tflm.predict, or words; "" if it is not cropped.
 """
 
 import json
@@ -18,6 +20,7 @@ def to_json(config: configs.Config) -> str:
             "image_size": config.model.image_size,
             "crop_fraction": config.data.crop_fraction,
             "num_landmarks": config.model.num_landmarks,
+            "frame_crop": config.data.frame_crop,
         }
     )
 
@@ -34,7 +37,11 @@ def from_json(text: str) -> configs.Config:
     try:
         notes = json.loads(text)
         return configs.Config(
-            data=configs.DataConfig(crop_fraction=notes["crop_fraction"]),
+            data=configs.DataConfig(
+                crop_fraction=notes["crop_fraction"],
+                # Exports of earlier versions do not say.
+                frame_crop=notes.get("frame_crop", ""),
+            ),
             model=configs.ModelConfig(
                 image_size=notes["image_size"],
                 num_landmarks=notes["num_landmarks"],

@@ -165,8 +165,12 @@ def _with_free_settings(
     if is_longer and not is_shaped:
         free.append("num_steps")
     values = {name: getattr(new.train, name) for name in free}
+    # A fact of the data, which runs of earlier versions do not know.
+    frame_crop = new.data.frame_crop
     return dataclasses.replace(
-        old, train=dataclasses.replace(old.train, **values)
+        old,
+        data=dataclasses.replace(old.data, frame_crop=frame_crop),
+        train=dataclasses.replace(old.train, **values),
     )
 
 

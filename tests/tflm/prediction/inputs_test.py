@@ -8,6 +8,9 @@ from PIL import Image
 from data_prep.video import make_dummy_data
 from tests.tflm.prediction import dots
 from tflm import errors
+from tflm.media import boxes as boxes_lib
+from tflm.media import crops
+from tflm.media import folders
 from tflm.prediction import inputs
 
 
@@ -26,7 +29,7 @@ class InputsTest(absltest.TestCase):
 
     def _find(self, *names: str) -> list[inputs.Source]:
         paths = [str(self.root / name) for name in names]
-        return inputs.find(paths, self.root / "predictions")
+        return inputs.find(paths, self.root / "predictions").sources
 
     def test_a_folder_s_images_share_a_table_and_videos_have_their_own(self):
         self._touch("in/b.JPG", "in/a/c.png", "in/a/v.mp4", "in/w.avi")
@@ -67,7 +70,7 @@ class InputsTest(absltest.TestCase):
         self._touch("in/in_overlay/a.png.jpg", "in/b_overlay.png")
         folder = self.root / "in"
 
-        images, video = inputs.find([str(folder)], folder)
+        images, video = inputs.find([str(folder)], folder).sources
 
         self.assertEqual(images.paths, ["a.png", "b_overlay.png"])
         self.assertEqual(video.path, "v.mp4")
@@ -93,6 +96,100 @@ class InputsTest(absltest.TestCase):
             with self.assertRaisesRegex(errors.UserError, message) as caught:
                 self._find(*names)
             self.assertNotIn("\n", str(caught.exception))
+
+    def test_one_odd_input_does_not_cost_the_others(self):
+        self._touch("a.png", "in/b.png", "in/notes.txt", "in/c.HEIC")
+        (self.root / "empty").mkdir()
+        paths = [
+            str(self.root / name) for name in ("a.png", "gone", "empty", "in")
+        ]
+
+        found = inputs.find(paths, self.root / "predictions")
+
+        self.assertEqual(
+            [one.paths for one in found.sources], [[paths[0]], ["b.png"]]
+        )
+        self.assertEqual([one.path for one in found.broken], paths[1:3])
+        self.assertEqual(
+            found.left_out,
+            {
+                folders.OTHER_ENDING: [f"{paths[3]}/notes.txt"],
+                folders.UNREAD: [f"{paths[3]}/c.HEIC"],
+            },
+        )
+
+    def test_linked_folders_are_read_but_not_the_output(self):
+        self._touch("day1/a.png", "predictions/b.png")
+        (self.root / "in").mkdir()
+        for name in ("day1", "predictions"):
+            (self.root / "in" / name).symlink_to(self.root / name)
+
+        (found,) = self._find("in")
+
+        self.assertEqual(found.paths, ["day1/a.png"])
+
+    def test_long_names_leave_room_for_endings(self):
+        name = "\u00e9" * 120  # 240 bytes.
+        self._touch(f"in/{name}.mp4", f"in/{name[1:]}.mp4")
+
+        found = self._find("in")
+
+        shortened = name[:100]
+        self.assertEqual(
+            [one.name for one in found], [shortened, f"{shortened}_2"]
+        )
+
+    def test_crops_are_those_of_the_training_unless_told_otherwise(self):
+        sources = [
+            inputs.Images("images", "", ["a.png"]),
+            inputs.Video("v", "in", "v.mp4"),
+        ]
+        boxes = self.root / "boxes.csv"
+        boxes.write_text("video,frame,top,left,height,width\nv.mp4,3,1,2,8,9\n")
+
+        for crop, of_image, of_video, message in (
+            ("", crops.Place(), crops.Place(), "^$"),
+            (
+                "--crop=1,2,3,4",
+                crops.Place(box=boxes_lib.Box(1, 2, 3, 4)),
+                crops.Place(box=boxes_lib.Box(1, 2, 3, 4)),
+                "by --crop=1,2,3,4; --crop=none takes whole frames",
+            ),
+            (
+                "--motion_crop",
+                crops.Place(),
+                crops.Place(follows=pathlib.Path("in/v.mp4")),
+                "by --motion_crop .videos alone: cut your images out alike.;",
+            ),
+            (
+                f"--boxes={boxes}",
+                crops.Place(),
+                crops.Place(track={3: [1.0, 2.0, 8.0, 9.0]}),
+                "by --boxes=",
+            ),
+            (
+                "a square around the signer",
+                crops.Place(),
+                crops.Place(),
+                "a square around the signer; if your images are not cropped",
+            ),
+        ):
+            with self.subTest(crop):
+                found, line = inputs.cropped_as_trained(sources, crop)
+                self.assertEqual(
+                    [one.place for one in found], [of_image, of_video]
+                )
+                self.assertRegex(line, message)
+                self.assertNotIn("\n", line)
+
+    def test_boxes_of_other_videos_are_no_boxes_of_these(self):
+        boxes = self.root / "boxes.csv"
+        boxes.write_text("video,frame,top,left,height,width\nw.mp4,3,1,2,8,9\n")
+
+        with self.assertRaisesRegex(errors.UserError, "or --crop=none for"):
+            inputs.cropped_as_trained(
+                [inputs.Video("v", "in", "v.mp4")], f"--boxes={boxes}"
+            )
 
     def test_frames_of_a_video(self):
         make_dummy_data.write(self.root / "a.mp4", 12)

@@ -49,17 +49,14 @@ class PredictTest(absltest.TestCase):
         motion_crop=False,
         **options,
     ):
-        sources = inputs.cropped(
-            inputs.find(
-                [str(self.root / name) for name in names], self.output_dir
-            ),
-            crop,
-            boxes,
-            motion_crop,
+        found = inputs.find(
+            [str(self.root / name) for name in names], self.output_dir
         )
         return predicting.predict(
             detector or dots.detector(),
-            sources,
+            found.with_sources(
+                inputs.cropped(found.sources, crop, boxes, motion_crop)
+            ),
             self.output_dir,
             model="dots",
             **options,
@@ -105,8 +102,7 @@ class PredictTest(absltest.TestCase):
             outcome,
             predicting.Outcome(
                 [self.output_dir / "in.csv", self.output_dir / "in.json"],
-                len(expected),
-                0,
+                num_files=len(expected),
             ),
         )
 
@@ -370,6 +366,8 @@ class PredictTest(absltest.TestCase):
         self.assertLen(logs.records, 2)
         self.assertIn("walk.mp4 has no such frames", logs.output[1])
         self.assertEqual(outcome, predicting.Outcome([], 2, 2))
+        self.assertFalse(outcome.is_whole)
+        self.assertEqual(outcome.line(), "0 of 2 files read, 2 skipped")
         self.assertEmpty(self._everything_written())
 
     def test_overlays_have_the_size_of_the_originals(self):
@@ -455,15 +453,42 @@ class PredictTest(absltest.TestCase):
         self.assertNotIn("a.csv", self._everything_written())
 
     def test_a_name_that_cannot_be_written_does_not_end_the_rest(self):
-        make_dummy_data.write(self.root / "in" / f"{'v' * 245}.mp4", 3, _frame)
+        make_dummy_data.write(self.root / "in" / "v.mp4", 3, _frame)
         make_dummy_data.write(self.root / "in" / "w.mp4", 3, _frame)
+        (self.output_dir / "v.csv").mkdir(parents=True)
 
         with self.assertLogs("tflm", "WARNING") as logs:
             outcome = self._predict("in")
 
-        self.assertRegex(logs.output[0], "skipped: .*vvv.* cannot be written")
+        self.assertRegex(logs.output[0], "skipped: .*v.csv.* cannot be written")
         self.assertEqual(outcome.num_skipped, 1)
         self.assertEqual(self._everything_written(), ["w.csv", "w.json"])
+
+    def test_the_table_of_a_long_name_has_a_shorter_one(self):
+        make_dummy_data.write(self.root / f"{'v' * 250}.mp4", 3, _frame)
+
+        outcome = self._predict(f"{'v' * 250}.mp4", overlay=True)
+
+        name = "v" * 200
+        self.assertEqual(
+            self._everything_written(),
+            [f"{name}.csv", f"{name}.json", f"{name}_overlay.mp4"],
+        )
+        self.assertTrue(outcome.is_whole)
+
+    def test_what_a_folder_holds_beside_is_told(self):
+        dots.write_kinds(self.root / "in")
+        (self.root / "in" / "IMG_1.HEIC").touch()
+        (self.root / "in" / "notes.txt").touch()
+
+        outcome = self._predict("in")
+
+        self.assertFalse(outcome.is_whole)
+        self.assertRegex(
+            outcome.line(),
+            "^6 of 6 files read; left out: 1 of a kind that is not read;"
+            " .*IMG_1.HEIC., 1 with another ending .*notes.txt.$",
+        )
 
     def test_images_are_read_no_further_than_a_batch_and_not_kept(self):
         alive = weakref.WeakSet()
@@ -494,7 +519,7 @@ class PredictTest(absltest.TestCase):
         with mock.patch.object(inputs, "read", read):
             predicting.predict(
                 dots.detector(batch_size=3, find=find),
-                [source],
+                inputs.Inputs([source], [], {}),
                 self.output_dir,
                 model="dots",
             )
