@@ -86,6 +86,9 @@ def main() -> int:
             f"--loss_weights={_LOSS_WEIGHTS.value}: loss.name="
             f"{config.loss.name} has no loss network; it is for perceptual"
         )
+    checkpoints.check_writable(workdir)  # First: what follows takes minutes.
+    if _INIT_FROM.value:
+        checkpoints.existing(_INIT_FROM.value)
     shards = _open_or_build(config.data.dataset, _DATA_DIR.value)
     data = dataclasses.replace(config.data, frame_crop=shards.crop)
     config = dataclasses.replace(config, data=data)

@@ -89,9 +89,9 @@ def run(argv: Sequence[str]) -> int:
         except (build.BuildError, errors.RawDataError) as error:
             return _fail(error, 1)
         except OSError as error:
-            if error.filename is None and error.errno is None:
-                raise
-            return _fail(error, 1)
+            if line := errors.about_path(error):
+                return _fail(line, 1)
+            raise
     except BaseException:
         if not stops:
             raise
@@ -230,7 +230,7 @@ def _stop(stops: list[int], number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _fail(error: Exception, status: int) -> int:
+def _fail(error: Exception | str, status: int) -> int:
     message = " ".join(str(error).split())
     print(f"error: {message}", file=sys.stderr)
     return status

@@ -31,7 +31,7 @@ def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
     path = pathlib.Path(sys.argv[0])
     script = path.parent.name if path.name == "__main__.py" else path.name
 
-    def fail(error: Exception) -> int:
+    def fail(error: Exception | str) -> int:
         print(f"{script}: {error}", file=sys.stderr)
         return 1
 
@@ -55,8 +55,13 @@ def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
             return main()
         except (errors.UserError, FloatingPointError) as error:
             return fail(error)
-        except OSError as error:  # A path that cannot be used as one.
-            return fail(error)
+        except BrokenPipeError:  # Who reads, as `head`, has read enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            if line := errors.about_path(error):
+                return fail(line)
+            raise
         except KeyboardInterrupt:
             print(f"{script}: stopped", file=sys.stderr)
             return 130

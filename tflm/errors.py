@@ -1,6 +1,7 @@
 """Errors that the person at the keyboard can mend."""
 
 import dataclasses
+import errno
 
 
 class UserError(ValueError):
@@ -9,6 +10,10 @@ class UserError(ValueError):
     The message is one line that names it and says what to do; scripts print it
     without a traceback.
     """
+
+
+class MissingError(UserError, FileNotFoundError):
+    """A run, a checkpoint or a dataset that is not there."""
 
 
 class RawDataError(UserError):
@@ -24,3 +29,23 @@ class Broken:
 
     path: str
     message: str  # One line that names the file and the remedy.
+
+
+def about_path(error: OSError) -> str | None:
+    """One line about a path that cannot be used, with a remedy.
+
+    Returns:
+        None if the error names no path: then it may be a bug, and where it came
+        up must be seen.
+    """
+    if error.filename is None:
+        return None
+    remedy = {
+        errno.EACCES: "change its permissions, or choose another",
+        errno.EPERM: "change its permissions, or choose another",
+        errno.EROFS: "it is on a disk that cannot be written; choose another",
+        errno.ENOSPC: "free space on its disk, or choose another",
+        errno.EDQUOT: "free space on its disk, or choose another",
+        errno.ENAMETOOLONG: "choose a shorter name",
+    }.get(error.errno, "choose another path")
+    return f"{error.filename}: {error.strerror}; {remedy}"

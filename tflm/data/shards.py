@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -12,7 +13,8 @@ import tensorflow_datasets as tfds
 from tflm import errors
 
 _SCHEMA = {"image", "index", "keypoints", "scale"}  # Of every frame.
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+_LONGEST_REASON = 200  # Letters of what tfds says.
 _FRAMING_BYTES = 16  # Of a record of a TFRecord file: its length, checksums.
 
 
@@ -54,7 +56,14 @@ class Shards:
     def num_frames(self, role: str) -> int:
         """Frames of a role's split; see `num_clips`."""
         self.num_clips(role)
-        return self.builder.info.metadata["num_frames"][self.splits[role]]
+        counts = self.builder.info.metadata.get("num_frames", {})
+        if self.splits[role] not in counts:
+            raise errors.UserError(
+                f"{self.builder.data_dir}/metadata.json has no number of frames"
+                f" of {role}; remove that folder, and build it again with"
+                " python -m data_prep"
+            )
+        return counts[self.splits[role]]
 
     def identity(self, role: str) -> dict[str, int | str]:
         """What tells a role's clips from others of the same name.
@@ -65,10 +74,11 @@ class Shards:
         Raises:
             errors.UserError: see `num_clips`.
         """
+        num_clips = self.num_clips(role)
         num_bytes = self.builder.info.splits[self.splits[role]].num_bytes
         return {
             "version": str(self.builder.version),
-            "clips": self.num_clips(role),
+            "clips": num_clips,
             "bytes": int(num_bytes),  # An int of tfds has words of its own.
         }
 
@@ -101,10 +111,11 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
     """Opens the newest version of a prepared dataset.
 
     Raises:
-        FileNotFoundError: if `data_dir` holds no finished build of it.
+        errors.MissingError: if `data_dir` holds no finished build of it.
         errors.UserError: if an earlier version of data_prep wrote it, or
-            another program, or files are missing or not whole.
+            another program, or files are missing, not whole or damaged.
     """
+    build = f"python -m data_prep --dataset={dataset} --data_dir={data_dir}"
     root = pathlib.Path(data_dir) / dataset
     versions = sorted(
         (
@@ -115,24 +126,34 @@ def open_shards(data_dir: str, dataset: str) -> Shards:
         key=lambda path: tuple(int(n) for n in path.name.split(".")),
     )
     if not versions:
-        raise FileNotFoundError(
-            f"no shards of {dataset} in {data_dir}; build them with: python -m"
-            f" data_prep --dataset={dataset} --data_dir={data_dir}"
+        raise errors.MissingError(
+            f"no shards of {dataset} in {data_dir}; build them with: {build}"
         )
-    builder = tfds.builder_from_directory(versions[-1])
+    folder = versions[-1]
+    try:
+        return _opened(folder, build)
+    except errors.UserError:
+        raise
+    except Exception as error:  # tfds lets through whatever its parsers raise.
+        raise errors.UserError(
+            f"{_damage(folder, error)}; copy the whole folder {folder} again,"
+            f" or remove it and build it again with: {build}"
+        ) from error
+
+
+def _opened(folder: pathlib.Path, build: str) -> Shards:
+    builder = tfds.builder_from_directory(folder)
     if "frames" not in builder.info.features:
         raise errors.UserError(
-            f"{versions[-1]} was not written by data_prep; choose another"
-            " --data_dir"
+            f"{folder} was not written by data_prep; choose another --data_dir"
         )
     if "scale" not in builder.info.features["frames"]:
         raise errors.UserError(
-            f"{versions[-1]} was written by an earlier version of data_prep;"
-            f" build it again with: python -m data_prep --dataset={dataset}"
-            f" --data_dir={data_dir}"
+            f"{folder} was written by an earlier version of data_prep; build it"
+            f" again with: {build}"
         )
     for split in builder.info.splits.values():
-        _check_files(split, versions[-1])
+        _check_files(split, folder)
     facts = builder.info.metadata
     pair = facts["normalizing_pair"]
     return Shards(
@@ -153,6 +174,22 @@ def _asked_crop(options: Mapping[str, object]) -> str:
         if value := options.get(name):
             return f"--{name}={value}"
     return ""
+
+
+def _damage(folder: pathlib.Path, error: Exception) -> str:
+    """What is wrong with a build that does not open."""
+    for name in ("dataset_info.json", "features.json", "metadata.json"):
+        path = folder / name
+        try:
+            json.loads(path.read_text())
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except (ValueError, RecursionError) as damage:
+            return f"{path} is damaged: it is no JSON ({damage})"
+    if isinstance(error, KeyError):
+        return f"{folder} is damaged: its description lacks {error}"
+    reason = " ".join(str(error).split())[:_LONGEST_REASON]
+    return f"{folder} is damaged: {reason}"
 
 
 def _check_files(split: tfds.core.SplitInfo, folder: pathlib.Path) -> None:

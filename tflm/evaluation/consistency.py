@@ -17,7 +17,6 @@ centre, where those of an untrained network are, a warp moves the image less.
 Not in the paper.
 """
 
-from matplotlib import path as paths
 import numpy as np
 import tensorflow as tf
 
@@ -140,7 +139,22 @@ def _is_shown(points: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     )
     return np.stack(
         [
-            paths.Path(shown).contains_points(image_points)
+            _is_inside(shown, image_points)
             for shown, image_points in zip(outlines, points)
         ]
     )
+
+
+def _is_inside(outline: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Which points a closed line goes around; bool `[K]`.
+
+    Args:
+        outline: float `[N, 2]`, its corners, the first and the last equal.
+        points: float `[K, 2]`.
+    """
+    y, x = points[:, None, 0], points[:, None, 1]  # [K, 1]
+    (y0, x0), (y1, x1) = outline[:-1].T, outline[1:].T
+    crosses = (y0 > y) != (y1 > y)  # [K, N - 1], the row through the point.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_x = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
+    return (crosses & (x < at_x)).sum(axis=1) % 2 == 1

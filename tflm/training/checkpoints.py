@@ -2,22 +2,25 @@
 
 config.json         The experiment.
 origin.json         What it was begun with: the data, and whose weights.
-lock                Held by the process that trains.
+lock                Locked by the process that trains.
 checkpoints/        Weights, optimizer, state of the loss; named by step.
 summaries/          TensorBoard events.
-eval/DATASET/       Written by evaluate.py.
+eval/DATASET/       Written by evaluate.py, which locks it.
 export/             Written by export.py.
 keypoints.npz       Named keypoints from landmarks; written by evaluate.py.
+
+What else is there, copies that a sync client makes for example, is passed over
+and stays.
 """
 
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import tensorflow as tf
@@ -27,6 +30,11 @@ from tflm import errors
 from tflm import files
 
 _CONFIG, _ORIGIN, _LOCK, _PREFIX = "config.json", "origin.json", "lock", "step"
+# What TensorFlow writes for a checkpoint, and on the way to it.
+_CHECKPOINT_FILE = re.compile(
+    rf"({_PREFIX}-[0-9]+)(\.index|\.data-[0-9]+-of-[0-9]+|_temp)"
+    r"(\.tempstate[0-9]+)?"
+)
 _KEPT = 2  # Checkpoints.
 _ROOT = "runs"
 
@@ -60,16 +68,48 @@ def newest_workdir(root: str = _ROOT) -> str:
     """The run under `root` with the newest checkpoint.
 
     Raises:
-        FileNotFoundError: if there is none.
+        errors.MissingError: if there is none.
     """
-    indices = list(pathlib.Path(root).glob(f"*/checkpoints/{_PREFIX}-*.index"))
-    if not indices:
-        raise FileNotFoundError(
+    times = {}
+    for workdir in map(str, pathlib.Path(root).glob("*")):
+        for path in _checkpoints(workdir):
+            with contextlib.suppress(FileNotFoundError):  # Removed just now.
+                saved = os.stat(f"{path}.index").st_mtime
+                times[workdir] = max(saved, times.get(workdir, saved))
+    if not times:
+        raise errors.MissingError(
             f"no trained run under {root}; train one with python train.py, or"
             " name its folder with --workdir"
         )
-    newest = max(indices, key=lambda path: path.stat().st_mtime)
-    return str(newest.parents[1])
+    return max(times, key=times.get)
+
+
+def check_writable(workdir: str) -> None:
+    """Finds out whether a run can be trained in `workdir`.
+
+    Raises:
+        errors.UserError: if it cannot be written to.
+    """
+    for folder in (workdir, _checkpoint_dir(workdir), summaries_dir(workdir)):
+        files.check_writable(folder, "choose another --workdir")
+
+
+@contextlib.contextmanager
+def evaluated(workdir: str, dataset: str) -> Iterator[None]:
+    """Keeps other evaluations of a run on `dataset` out of the block.
+
+    Raises:
+        errors.UserError: if there is one, or the run cannot be written to.
+    """
+    remedy = f"copy {workdir} to where you may, and name that with --workdir"
+    files.check_writable(workdir, remedy)
+    with files.own_folder(
+        evaluation_dir(workdir, dataset),
+        f"another process evaluates {workdir} on {dataset}; wait until it is"
+        " done, or stop it",
+        remedy,
+    ):
+        yield
 
 
 @contextlib.contextmanager
@@ -80,6 +120,9 @@ def claimed(
     init_from: str | None = None,
 ) -> Iterator[None]:
     """Makes `workdir` this process's and this config's own.
+
+    A block that ends by an exception before the first checkpoint leaves what
+    was there before it, and no run.
 
     A run goes on with its own settings. Only what is no part of what the
     weights are may change: how often is logged, pictured and saved; and there
@@ -98,17 +141,14 @@ def claimed(
         errors.UserError: if another process trains in it, or it was made with
             other settings than that, other data or other first weights.
     """
+    check_writable(workdir)
     folder = pathlib.Path(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
     init_from = init_from and os.path.normpath(init_from)
-    with open(folder / _LOCK, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.UserError(
-                f"another process is training in {workdir}; stop it, or choose"
-                " another --workdir"
-            ) from None
+    refusal = (
+        f"another process is training in {workdir}; stop it, or choose another"
+        " --workdir"
+    )
+    with _undone_without_checkpoint(folder, refusal):
         # Without a checkpoint there is no run yet that a config could spoil.
         if _checkpoints(workdir):
             old = _with_free_settings(load_config(workdir), config)
@@ -127,17 +167,54 @@ def claimed(
         yield
 
 
+@contextlib.contextmanager
+def _undone_without_checkpoint(
+    folder: pathlib.Path, refusal: str
+) -> Iterator[None]:
+    """Locks a workdir; see `claimed` and `files.locked`."""
+    lock, notes = folder / _LOCK, (folder / _CONFIG, folder / _ORIGIN)
+    made = files.missing_folders(folder)
+    is_new = not lock.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.locked(lock, refusal):
+            before = [p.read_bytes() if p.exists() else None for p in notes]
+            try:
+                yield
+            except BaseException:
+                if not _checkpoints(str(folder)):
+                    for path, content in zip(notes, before):
+                        if content is None:
+                            path.unlink(missing_ok=True)
+                        else:
+                            with files.replacing(path) as partial:
+                                partial.write_bytes(content)
+                    if is_new:
+                        lock.unlink()
+                    files.remove_empty([_checkpoint_dir(str(folder))])
+                raise
+    finally:
+        files.remove_empty(made)
+
+
 def _check_origin(
     folder: pathlib.Path,
     data: Mapping[str, object] | None,
     init_from: str | None,
 ) -> None:
     """Compares what is known with what the run was begun with."""
+    path = folder / _ORIGIN
     try:
-        origin = json.loads((folder / _ORIGIN).read_text())
-        before, begun_from = origin["data"], origin["init_from"]
-    except (OSError, KeyError, TypeError, ValueError):
+        origin = json.loads(path.read_text())
+        before, begun_from = dict(origin["data"]), origin["init_from"]
+    except FileNotFoundError:
         return  # Of a run of an earlier version.
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise errors.UserError(
+            f"{path} is damaged ({_reason(error)}); it says what {folder} was"
+            " trained on: put its copy back, or remove it if you know that the"
+            " data are the same"
+        ) from error
     if data is not None and before != data:
         raise errors.UserError(
             f"{folder} was trained on other data of that name:"
@@ -178,19 +255,34 @@ def load_config(workdir: str) -> configs.Config:
     """Reads the config of a run.
 
     Raises:
-        FileNotFoundError: if the workdir has none.
+        errors.MissingError: if the workdir has none.
         errors.UserError: if it is damaged, or of another version of tflm.
     """
     path = pathlib.Path(workdir) / _CONFIG
     try:
         return configs.from_json(path.read_text())
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise errors.MissingError(
             f"{workdir} is not a run: it has no {_CONFIG}; train one with"
             f" python train.py --workdir={workdir}"
         ) from None
-    except ValueError as error:
-        raise errors.UserError(f"{path} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise errors.UserError(
+            f"{path} cannot be read: {_reason(error)}; if a later version of"
+            " tflm wrote it, use that one, else put the config.json of a run"
+            " with the same settings in its place, or train again with another"
+            " --workdir"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is no JSON, {error}"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return str(error)
 
 
 def save(
@@ -221,9 +313,12 @@ def _remove_all_but(kept: list[pathlib.Path], folder: pathlib.Path) -> None:
     """Removes other checkpoints, also those that were cut off."""
     names = {path.name for path in kept}
     for path in folder.glob(f"{_PREFIX}-*"):
+        file = _CHECKPOINT_FILE.fullmatch(path.name)
+        if not file:  # Not ours.
+            continue
         if path.is_dir():  # TensorFlow writes there before it renames.
             shutil.rmtree(path)
-        elif path.stem not in names:
+        elif file[1] not in names:
             path.unlink()
 
 
@@ -266,24 +361,41 @@ def restore_model(workdir: str, model: tf.keras.Model) -> int:
         The step they were saved at.
 
     Raises:
-        FileNotFoundError: if the workdir has no checkpoint. (TensorFlow's own
+        errors.MissingError: if the workdir has no checkpoint. (TensorFlow's own
             `restore(None)` succeeds and leaves random weights.)
         errors.UserError: if the checkpoint is damaged, or a variable of `model`
             is not in it.
     """
-    paths = _checkpoints(workdir)
-    if not paths:
-        raise FileNotFoundError(
-            f"no checkpoint in {workdir}; train one with python train.py"
-            f" --workdir={workdir}"
-        )
-    status = _restored(tf.train.Checkpoint(model=model), paths[-1])
+    path = existing(workdir)
+    while True:
+        try:
+            status = _restored(tf.train.Checkpoint(model=model), path)
+            break
+        except errors.UserError:
+            # A run that goes on has removed it for a newer one.
+            if (newer := existing(workdir)) == path:
+                raise
+            path = newer
     try:
         # The optimizer's variables are in the file and not wanted here.
         status.assert_existing_objects_matched().expect_partial()
     except AssertionError as error:
-        raise errors.UserError(_misfit(paths[-1])) from error
-    return _step(paths[-1])
+        raise errors.UserError(_misfit(path)) from error
+    return _step(path)
+
+
+def existing(workdir: str) -> pathlib.Path:
+    """As `newest`.
+
+    Raises:
+        errors.MissingError: if there is none.
+    """
+    if not (path := newest(workdir)):
+        raise errors.MissingError(
+            f"no checkpoint in {workdir}; train one with python train.py"
+            f" --workdir={workdir}"
+        )
+    return pathlib.Path(path)
 
 
 def _everything(model, optimizer, loss) -> tf.train.Checkpoint:
@@ -319,9 +431,12 @@ def _checkpoint_dir(workdir: str) -> pathlib.Path:
 def _checkpoints(workdir: str) -> list[pathlib.Path]:
     """Complete checkpoints, oldest first, without the file ending."""
     # TensorFlow writes the index last, so a save that was cut off has none.
-    indices = _checkpoint_dir(workdir).glob(f"{_PREFIX}-*.index")
-    paths = [index.with_suffix("") for index in indices]
-    return sorted(paths, key=_step)
+    folder = _checkpoint_dir(workdir)
+    found = [
+        _CHECKPOINT_FILE.fullmatch(path.name)
+        for path in folder.glob(f"{_PREFIX}-*.index")
+    ]
+    return sorted((folder / file[1] for file in found if file), key=_step)
 
 
 def _step(path: pathlib.Path) -> int:

@@ -85,6 +85,7 @@ def train(
 def _check_start(init_from: str, config: configs.Config) -> None:
     """Refuses weights of another model before the workdir is touched."""
     old = checkpoints.load_config(init_from)
+    checkpoints.existing(init_from)
     # Settings that fit any weights.
     free = (
         "initializer",
