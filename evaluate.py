@@ -10,6 +10,8 @@ and a page with all of them are in WORKDIR/eval/DATASET. Of several runs
 compares them in one table, beside the paper's.
 """
 
+import contextlib
+
 from absl import flags
 
 from tflm import command_line  # Before TensorFlow: it quiets its start.
@@ -49,6 +51,17 @@ def main() -> int:
         else checkpoints.newest_workdir()
     ]
     comparison.check(workdirs, _EVAL_DATASET.value)
+    report.check(workdirs, _DATA_DIR.value, _EVAL_DATASET.value)
+    with contextlib.ExitStack() as stack:
+        for workdir in workdirs:
+            dataset = _EVAL_DATASET.value
+            dataset = dataset or checkpoints.load_config(workdir).data.dataset
+            stack.enter_context(checkpoints.evaluated(workdir, dataset))
+        _evaluate(workdirs)
+    return 0
+
+
+def _evaluate(workdirs: list[str]) -> None:
     for workdir in workdirs:
         found = report.evaluate(
             workdir, _DATA_DIR.value, _EVAL_DATASET.value, _FIGURES.value
@@ -56,7 +69,7 @@ def main() -> int:
         print(report.text(found))
         folder = checkpoints.evaluation_dir(workdir, found["dataset"])
         print("written:")
-        for path in sorted(folder.glob("*.*")):
+        for path in report.written(folder):
             print(f"  {path}")
     if len(workdirs) > 1:
         dataset = found["dataset"]  # The same of all.
@@ -69,7 +82,6 @@ def main() -> int:
         folder = checkpoints.evaluation_dir(workdirs[0], dataset)
         for path in comparison.write(folder, compared):
             print(f"  {path}")
-    return 0
 
 
 if __name__ == "__main__":

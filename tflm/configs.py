@@ -408,19 +408,43 @@ def from_json(text: str) -> Config:
     """Inverts `to_json`.
 
     Raises:
-        ValueError: if the text is not JSON, or a section or field is unknown
-            or has a value that its section refuses.
+        ValueError: if the text is not JSON, a section is missing, or a section
+            or field is unknown or has a value that it cannot have. A field
+            that is missing has its default: an earlier version had it not.
     """
-    values = json.loads(text)
     sections = {f.name: f.type for f in dataclasses.fields(Config)}
-    try:
-        if unknown := set(values) - set(sections):
-            raise TypeError(f"unknown sections: {sorted(unknown)}")
-        return Config(
-            **{name: sections[name](**part) for name, part in values.items()}
-        )
-    except (AttributeError, TypeError) as error:
-        raise ValueError(str(error)) from error
+    values = _known(json.loads(text), "the file", "section", sections)
+    if missing := [name for name in sections if name not in values]:
+        raise ValueError(f"it lacks the section {missing[0]!r}")
+    return Config(
+        **{
+            name: kind(**_fields(values[name], name, kind))
+            for name, kind in sections.items()
+        }
+    )
+
+
+def _fields(values: object, section: str, kind: type) -> dict[str, object]:
+    """The arguments of a section, of the types that they must have."""
+    kinds = {field.name: field.type for field in dataclasses.fields(kind)}
+    found = {}
+    for name, value in _known(values, section, "field", kinds).items():
+        if kinds[name] is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kinds[name]:
+            raise ValueError(
+                f"{section}.{name} is {kinds[name].__name__}, got {value!r}"
+            )
+        found[name] = value
+    return found
+
+
+def _known(values: object, where: str, what: str, names: Iterable[str]) -> dict:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must have {what}s, got {str(values)[:40]!r}")
+    if unknown := sorted(set(values) - set(names)):
+        raise ValueError(f"{where} has no {what} {unknown[0]!r}")
+    return values
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:

@@ -1,6 +1,7 @@
 """What a colourisation leaves behind: weights of a loss network, a picture."""
 
 from collections.abc import Mapping
+import io
 import pathlib
 
 import h5py
@@ -24,11 +25,14 @@ def write_weights(
         path: file to write; replaced at once and only when it is complete.
         layers: see `network.folded`.
     """
-    with files.replacing(path) as partial, h5py.File(partial, "w") as file:
+    content = io.BytesIO()  # HDF5 would lock a file, which is locked already.
+    with h5py.File(content, "w") as file:
         for name, (kernel, bias) in layers.items():
             group = file.create_group(f"data/{name}")
             group["0"] = np.transpose(kernel, (3, 2, 0, 1)).astype(np.float32)
             group["1"] = bias.astype(np.float32)
+    with files.replacing(path) as partial:
+        partial.write_bytes(content.getbuffer())
 
 
 def write_picture(

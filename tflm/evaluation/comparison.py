@@ -20,6 +20,7 @@ from tflm.evaluation import published
 from tflm.evaluation import tables
 from tflm.training import checkpoints
 
+NAMES = ("comparison.json", "comparison.md")  # Of the files of `write`.
 _OFFICIAL_TEST_IMAGES = {"celeba": 1_000, "aflw": 2_991}
 
 
@@ -41,7 +42,7 @@ def check(workdirs: Sequence[str], dataset: str | None) -> None:
         dataset: to compare them on; None: that of each run.
 
     Raises:
-        FileNotFoundError: if one is no run.
+        errors.MissingError: if one is no run.
         errors.UserError: if one is named twice, or no dataset is common to all.
     """
     if len({pathlib.Path(workdir).resolve() for workdir in workdirs}) < len(
@@ -61,13 +62,24 @@ def check(workdirs: Sequence[str], dataset: str | None) -> None:
 
 
 def load(workdir: str, dataset: str) -> Run:
-    """Reads what `report.evaluate` wrote of a run."""
+    """Reads what `report.evaluate` wrote of a run.
+
+    Raises:
+        errors.UserError: if it is not there, or damaged.
+    """
     folder = checkpoints.evaluation_dir(workdir, dataset)
-    found = json.loads((folder / "metrics.json").read_text())
-    image_errors = {}
-    if not found["no_annotations"]:
-        with np.load(folder / "image_errors.npz", allow_pickle=False) as file:
-            image_errors = dict(file)
+    path, image_errors = folder / "metrics.json", {}
+    try:
+        found = json.loads(path.read_text())
+        if not found["no_annotations"]:
+            path = folder / "image_errors.npz"
+            with np.load(path, allow_pickle=False) as file:
+                image_errors = dict(file)
+    except Exception as error:  # Whatever the parsers of both raise.
+        raise errors.UserError(
+            f"{path} cannot be read: {error}; write it again with python"
+            f" evaluate.py --workdir={workdir} --eval_dataset={dataset}"
+        ) from error
     return Run(workdir, checkpoints.load_config(workdir), found, image_errors)
 
 
@@ -180,7 +192,7 @@ def tables_of(compared: dict) -> list[tables.Table]:
 
 def write(folder: pathlib.Path, compared: dict) -> list[pathlib.Path]:
     """Writes `comparison.json` and `comparison.md`; returns their paths."""
-    numbers, text = folder / "comparison.json", folder / "comparison.md"
+    numbers, text = (folder / name for name in NAMES)
     files.write_json(numbers, compared)
     found = tables_of(compared)
     with files.replacing(text) as partial:

@@ -57,12 +57,15 @@ class Illustration:
     path: pathlib.Path  # Of its PNG.
 
 
-def draw(subject: Subject, folder: pathlib.Path) -> list[Illustration]:
+def draw(
+    subject: Subject, folder: pathlib.Path, video: str
+) -> list[Illustration]:
     """Draws all figures that apply, and a video if the images are of one.
 
     Args:
         subject: what there is to draw.
-        folder: where to write: NAME.png, NAME.pdf and landmarks.mp4.
+        folder: where to write: NAME.png, NAME.pdf, and the video.
+        video: name of its file.
 
     Returns:
         The figures, in the order to look at them.
@@ -73,7 +76,7 @@ def draw(subject: Subject, folder: pathlib.Path) -> list[Illustration]:
         figures.save(figure, path)
         drawn.append(Illustration(title, caption, path))
     if subject.found["num_landmarks"] and not subject.factors:
-        _write_video(subject, folder / "landmarks.mp4")
+        _write_video(subject, folder / video)
     return drawn
 
 

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -167,14 +166,12 @@ def load(
         )
     except FileNotFoundError:
         return None
-    except (
-        EOFError,
-        KeyError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise errors.UserError(
+            f"{path} cannot be read: {reason}; {remedy}"
+        ) from error
+    except Exception as error:  # Whatever zipfile and NumPy raise.
         raise errors.UserError(
             f"{path} is damaged ({error}); {remedy}"
         ) from error

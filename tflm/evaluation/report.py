@@ -45,6 +45,7 @@ and with a constant term, `ridge` one with a constant term and small weights
 the training annotations. A number that nothing was counted for is null.
 """
 
+from collections.abc import Sequence
 import datetime
 import math
 import os
@@ -57,12 +58,13 @@ import numpy as np
 import tensorflow as tf
 
 from tflm import configs
+from tflm import errors
 from tflm import files
 from tflm.data import shards as shards_lib
 from tflm.evaluation import bottleneck_use
+from tflm.evaluation import comparison
 from tflm.evaluation import consistency
 from tflm.evaluation import detections
-from tflm.evaluation import illustrations
 from tflm.evaluation import invariance
 from tflm.evaluation import jitter
 from tflm.evaluation import keypoint_maps
@@ -81,6 +83,22 @@ _PIXEL = (
 _UNLABELLED_IMAGES = 1_000  # Enough to judge landmarks by.
 _PROBED_IMAGES = 64  # One of each clip, and so many pairs.
 _VIEWPOINT = {"azimuth", "elevation", "lighting"}  # Factors of Small NORB.
+_NUMBERS, _IMAGE_ERRORS = "metrics.json", "image_errors.npz"
+_PAGE, _VIDEO = "report.html", "landmarks.mp4"
+FIGURES = (  # All that `illustrations` may draw.
+    "accuracy",
+    "calibration",
+    "elevation_by_azimuth",
+    "instance_by_lighting",
+    "landmark_bars",
+    "landmarks",
+    "matched",
+    "reconstructions",
+    "sample_efficiency",
+    "sample_efficiency_pck",
+    "score_maps",
+    "swaps",
+)
 _MEASURED = (
     "num_train",
     "num_test",
@@ -104,6 +122,25 @@ _MEASURED = (
     "jitter",
     "invariance",
 )
+
+
+def check(workdirs: Sequence[str], data_dir: str, dataset: str | None) -> None:
+    """Finds out what `evaluate` would refuse, before it takes its time.
+
+    Args:
+        workdirs: of the runs; several are to be compared.
+        data_dir: as for `evaluate`.
+        dataset: as for `evaluate`.
+
+    Raises:
+        errors.UserError: as `evaluate`; or if several runs cannot be compared.
+    """
+    for workdir in workdirs:
+        name = dataset or checkpoints.load_config(workdir).data.dataset
+        _, why_not = _test_role(shards_lib.open_shards(data_dir, name))
+        if why_not and len(workdirs) > 1:
+            raise errors.UserError(f"runs cannot be compared: {why_not}")
+        checkpoints.existing(workdir)
 
 
 def evaluate(
@@ -130,7 +167,8 @@ def evaluate(
         What `metrics.json` holds; see the top of this module.
 
     Raises:
-        FileNotFoundError: if the run, its checkpoint or the shards are missing.
+        errors.MissingError: if the run, its checkpoint or the shards are
+            missing.
         errors.UserError: if the run cannot be read, or the dataset not scored.
     """
     start = time.monotonic()
@@ -141,7 +179,6 @@ def evaluate(
     model = landmark_model.LandmarkModel(config.model)
     step = checkpoints.restore_model(workdir, model)
     folder = checkpoints.evaluation_dir(workdir, dataset)
-    folder.mkdir(parents=True, exist_ok=True)
     untrained = detections.untrained_model(
         config, shards, test_role if why_not else "regression_train"
     )
@@ -189,12 +226,13 @@ def evaluate(
         )
         found |= _probe(model, untrained, test, factors, pairs)
     found = files.nan_to_none(found)
-    for path in folder.iterdir():
-        if path.is_file():  # Of an earlier evaluation, with other numbers.
-            path.unlink()
-    files.write_json(folder / "metrics.json", found)
+    folder.mkdir(parents=True, exist_ok=True)
+    # What an earlier evaluation wrote has other numbers.
+    for path in [*written(folder), *(folder / n for n in comparison.NAMES)]:
+        path.unlink(missing_ok=True)
+    files.write_json(folder / _NUMBERS, found)
     if scored:
-        _write_arrays(folder / "image_errors.npz", scored.image_errors)
+        _write_arrays(folder / _IMAGE_ERRORS, scored.image_errors)
     if scored and has_landmarks and dataset == config.data.dataset:
         keypoint_maps.from_linear_map(
             scored.keypoint_map, shards.keypoint_names, scores.VIEW_SIZE
@@ -203,12 +241,15 @@ def evaluate(
             keypoint_maps.fingerprint(model.detector.get_weights()),
         )
     if draw:
+        # Not before: matplotlib looks through the machine's fonts.
+        from tflm.evaluation import illustrations
+
         subject = illustrations.Subject(
             found, config, model, shards, test_role, test, factors, scored
         )
-        drawn = illustrations.draw(subject, folder)
+        drawn = illustrations.draw(subject, folder, _VIDEO)
         page.write(
-            folder / "report.html",
+            folder / _PAGE,
             found,
             config,
             tables.of_evaluation(found),
@@ -216,6 +257,15 @@ def evaluate(
             _provenance(workdir, shards, config, time.monotonic() - start),
         )
     return found
+
+
+def written(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of an evaluation in its folder; those of others stay there."""
+    figures = (
+        f"{name}{ending}" for name in FIGURES for ending in (".png", ".pdf")
+    )
+    names = [_NUMBERS, _IMAGE_ERRORS, _PAGE, _VIDEO, *figures]
+    return sorted(path for name in names if (path := folder / name).is_file())
 
 
 def text(found: dict) -> str:

@@ -29,7 +29,6 @@ import hashlib
 import pathlib
 import re
 import zipfile
-import zlib
 
 import h5py
 import numpy as np
@@ -298,24 +297,18 @@ def _stored_arrays(path: str) -> dict[str, np.ndarray]:
                 for name in file.files:
                     keep(name, file[name])
         else:
-            with h5py.File(path) as file:
+            with h5py.File(path, locking=False) as file:
                 file.visititems(keep)
     except FileNotFoundError as error:
         raise errors.UserError(
             f"no file {path}; --loss_weights names the weights of a loss"
             " network"
         ) from error
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except Exception as error:  # Whatever h5py, zipfile and NumPy raise.
         reason = " ".join(str(error).split())
         raise errors.UserError(
-            f"{path} cannot be read as HDF5 or .npz: {reason}"
+            f"{path} cannot be read as HDF5 or .npz: {reason}; get it again, or"
+            " name another file with --loss_weights"
         ) from error
     return {
         name: found[name]

@@ -127,7 +127,10 @@ def _read(package: _Package, litert_dir: str | os.PathLike) -> bytes:
 
 def _fetch(package: _Package) -> bytes:
     """From the cache, or else from the registry into the cache."""
-    cached = _cache_dir() / package.file_name
+    try:
+        cached = _cache_dir() / package.file_name
+    except RuntimeError:  # The user has no home folder.
+        return _download(package)
     try:
         archive = cached.read_bytes()
     except OSError:

@@ -5,6 +5,21 @@ in every figure; a keypoint has a colour of Okabe and Ito's and a shape. So do
 the curves and bars that are about one of them.
 """
 
+import atexit
+import os
+import pathlib
+import shutil
+import tempfile
+
+try:
+    pathlib.Path.home()
+except RuntimeError:  # A user without a home folder, as some containers have.
+    if "MPLCONFIGDIR" not in os.environ:  # Where matplotlib keeps its fonts.
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(
+            shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True
+        )
+
 from tflm.evaluation.figures.bars import landmark_bars
 from tflm.evaluation.figures.curves import accuracy_over_distance
 from tflm.evaluation.figures.curves import calibration_curve
