@@ -75,6 +75,9 @@ def main() -> int:
         litert = web.load_litert(_LITERT_DIR.value) if _WEB.value else []
         workdir = _WORKDIR.value or checkpoints.newest_workdir()
         output_dir = _OUTPUT_DIR.value or checkpoints.export_dir(workdir)
+        page = pathlib.Path(output_dir, _PAGE)
+        if _WEB.value:
+            web.check(page)
         config = checkpoints.load_config(workdir)
         shards = shards_lib.open_shards(_DATA_DIR.value, config.data.dataset)
         model = landmark_model.LandmarkModel(config.model)
@@ -121,7 +124,6 @@ def main() -> int:
             f" {export.worst_px:16.4f} {export.max_px:7.4f}"
         )
     if _WEB.value:
-        page = pathlib.Path(output_dir, _PAGE)
         try:
             web.write(
                 page,

@@ -86,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
                 beam_runner=values.beam_runner,
                 beam_options=values.beam_options or (),
             )
-        except (build.BuildError, errors.RawDataError) as error:
+        except (build.BuildError, errors.UserError) as error:
             return _fail(error, 1)
         except OSError as error:
             if line := errors.about_path(error):

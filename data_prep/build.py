@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-import fcntl
 import importlib
 import inspect
 import io
@@ -22,6 +21,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import clip_builder
 from data_prep import workers
+from tflm import files
 
 _INSTALL_BEAM = "pip install apache-beam==2.77.0"
 
@@ -200,10 +200,10 @@ def _earlier_build(
         there = _record(builder_class, metadata["options"])
         there["raw_dir"] = metadata["raw_dir"]
         built = _describe(path, is_new=False, seconds=0.0)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # Whatever the parsers of tfds raise.
         raise BuildError(
-            f"{path} was not built by this program; choose another --data_dir,"
-            f" or remove {path}"
+            f"{path} was not built by this program, or is damaged; choose"
+            f" another --data_dir, or remove {path}"
         ) from error
     asked = _record(builder_class, options)
     asked["raw_dir"] = raw_dir or there["raw_dir"]
@@ -222,24 +222,15 @@ def _exclusive_folder(folder: pathlib.Path) -> Iterator[None]:
 
     Also removes the incomplete builds that killed runs left in it.
     """
-    missing = [p for p in (folder, *folder.parents) if not p.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BuildError(
-                f"another run is building {folder} now; wait until it is done"
-            ) from None
+    with files.own_folder(
+        folder,
+        f"another run is building {folder} now; wait until it is done",
+        "choose another --data_dir",
+    ):
         for stale in folder.glob("incomplete.*"):
-            shutil.rmtree(stale)
+            if stale.is_dir():
+                shutil.rmtree(stale)
         yield
-    finally:
-        os.close(descriptor)  # Ends the lock.
-        with contextlib.suppress(OSError):  # Not empty: there is a build.
-            for made in missing:
-                made.rmdir()
 
 
 def _write_shards(
@@ -266,7 +257,10 @@ def _write_shards(
         if not isinstance(cause, (tf.errors.OpError, OSError)):
             raise
         why = getattr(cause, "message", None) or cause
-        raise BuildError(f"writing {scratch_dir}: {why}") from error
+        raise BuildError(
+            f"writing {scratch_dir}: {why}; free space on its disk, or choose"
+            " another --data_dir"
+        ) from error
     finally:
         builder.close()
         shutil.rmtree(scratch_dir / "incomplete.downloads", ignore_errors=True)

@@ -171,7 +171,16 @@ def run(ablation: Ablation, variants: Iterable[str]) -> list[dict]:
             f"--variants: no variant {unknown[0]!r}; one of"
             f" {', '.join(VARIANTS)}"
         )
-    ablation.output.mkdir(parents=True, exist_ok=True)
+    with files.own_folder(
+        ablation.output,
+        f"another process writes the table in {ablation.output}; wait until it"
+        " is done, or choose another --output",
+        "choose another --output",
+    ):
+        return _run(ablation, variants)
+
+
+def _run(ablation: Ablation, variants: list[str]) -> list[dict]:
     todo = [name for name in variants if "result" not in _notes(ablation, name)]
     # First those that may lack a loss network: better known now than later.
     todo.sort(key=lambda name: not _is_perceptual(ablation, name))
@@ -279,7 +288,13 @@ def _row(ablation: Ablation, name: str, notes: dict) -> dict:
     config = checkpoints.load_config(str(ablation.workdir(name)))
     dataset = config.data.dataset
     folder = checkpoints.evaluation_dir(str(ablation.workdir(name)), dataset)
-    found = json.loads((folder / "metrics.json").read_text())
+    try:
+        found = json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError) as error:
+        raise errors.UserError(
+            f"{folder / 'metrics.json'} cannot be read: {error}; remove"
+            f" {folder} and start again"
+        ) from error
     if found["no_annotations"]:
         raise errors.UserError(
             f"{name} is trained but not scored: {found['no_annotations']}"

@@ -228,20 +228,30 @@ class CliTest(absltest.TestCase):
             resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-        made = subprocess.run(
-            [
-                *(sys.executable, "-m", "data_prep", "--dataset=celeba"),
-                f"--raw_dir={self._celeba()}",
-                f"--data_dir={self.data_dir}",
-            ],
-            cwd=ROOT,
-            preexec_fn=limited,
-            capture_output=True,
-            text=True,
+        raw_dir = self._celeba()
+        later = (
+            "import sys; from data_prep import __main__ as cli;"
+            " from tflm import files; files._PROBE_BYTES = 0;"
+            " sys.exit(cli.run(sys.argv))"
         )
-
-        self.assertEqual(made.returncode, 1, made.stderr)
-        self.assertRegex(made.stderr, r"error: writing .*celeba: .*large.*\n\Z")
+        for how, message in (
+            (["-m", "data_prep"], "cannot write to .*celeba: File too large;"),
+            # Full while it writes.
+            (["-c", later], "writing .*celeba: .*large.*; free space"),
+        ):
+            made = subprocess.run(
+                [
+                    *(sys.executable, *how, "--dataset=celeba"),
+                    f"--raw_dir={raw_dir}",
+                    f"--data_dir={self.data_dir}",
+                ],
+                cwd=ROOT,
+                preexec_fn=limited,
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual(made.returncode, 1, made.stderr)
+            self.assertRegex(made.stderr, rf"\Aerror: {message}.*\n\Z")
         self.assertFalse(self.data_dir.exists())
 
     def test_a_tilde_is_the_home_folder(self):

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -112,14 +113,35 @@ class ConfigsTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ("{", "Expecting property name"),
-        ('{"modell": {}}', "unknown sections: \\['modell'\\]"),
-        ('{"model": {"size": 3}}', "unexpected keyword argument 'size'"),
-        ('{"model": {"image_size": 3}}', "image_size must be one of"),
-        ("[]", ""),
+        ('{"modell": {}}', "the file has no section 'modell'"),
+        ('{"model": {}}', "it lacks the section 'data'"),
+        ("[]", r"the file must have sections, got '\[\]'"),
+        ("null", "the file must have sections, got 'None'"),
     )
     def test_a_bad_file_raises_value_error(self, text, message):
         with self.assertRaisesRegex(ValueError, message):
             configs.from_json(text)
+
+    @parameterized.parameters(
+        ({"size": 3}, "model has no field 'size'"),
+        ({"image_size": 3}, "image_size must be one of"),
+        ({"image_size": "32"}, "model.image_size is int, got '32'"),
+        ({"num_landmarks": True}, "model.num_landmarks is int, got True"),
+        ({"padding": None}, "model.padding is str, got None"),
+        (["image_size"], "model must have fields, got"),
+    )
+    def test_a_bad_section_is_told_in_words(self, section, message):
+        values = json.loads(configs.to_json(configs.Config()))
+        values["model"] = section
+        with self.assertRaisesRegex(ValueError, message):
+            configs.from_json(json.dumps(values))
+
+    def test_a_field_that_an_earlier_version_had_not_has_its_default(self):
+        values = json.loads(configs.to_json(configs.Config()))
+        del values["model"]["padding"]
+        values["train"]["clip_norm"] = 1  # As JSON of other programs has it.
+        found = configs.from_json(json.dumps(values))
+        self.assertEqual(found, configs.Config())
 
 
 if __name__ == "__main__":

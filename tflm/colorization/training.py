@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tflm import configs
 from tflm import errors
+from tflm import files
 from tflm.colorization import colors
 from tflm.colorization import network
 from tflm.colorization import outputs
@@ -100,6 +101,7 @@ def train(
             or the images are all grey.
         FloatingPointError: if the loss or the gradients are not finite.
     """
+    files.check_writable(folder, "choose another --workdir")
     data = shards.identity("train")
     _refuse_grey(config, shards)
     workdir = str(folder / "training")

@@ -139,7 +139,6 @@ def export(
         )
     if onnx:
         onnx_file.check_packages()
-    name = f"{publishing.VERSIONS}/{publishing.next_version(output_dir)}"
     file_names = [tflite.file_name(kind) for kind in quantization.KINDS]
     with publishing.staged(
         output_dir,
@@ -147,6 +146,7 @@ def export(
         mark=saved_model.VIEW,
         superseded=[*file_names, onnx_file.NAME],
     ) as folder:
+        name = f"{publishing.VERSIONS}/{publishing.next_version(output_dir)}"
         try:
             saved_model.write(folder / name, model, config, keypoint_map)
         except tf.errors.OpError as error:  # So TensorFlow says: disk full.

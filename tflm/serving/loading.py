@@ -305,7 +305,7 @@ def _saved_model_in(path: pathlib.Path) -> pathlib.Path | None:
     """The SavedModel at `path`, or the newest version in it or its export."""
     for parent in (path, path / "saved_model"):
         versions = [
-            folder for folder in parent.glob("*") if folder.name.isdigit()
+            folder for folder in parent.glob("*") if folder.name.isdecimal()
         ]
         versions.sort(key=lambda folder: int(folder.name), reverse=True)
         for folder in (parent, *versions):

@@ -45,7 +45,8 @@ def staged(
         A folder on the disk of `VERSIONS`, for files and `VERSIONS`/NUMBER.
 
     Raises:
-        errors.UserError: if `output_dir` cannot be written.
+        errors.UserError: if `output_dir` cannot be written, or another process
+            exports to it.
     """
     output_dir = pathlib.Path(output_dir).resolve()
     if output_dir.is_file():
@@ -53,35 +54,44 @@ def staged(
             f"{output_dir} is a file; choose another --output_dir"
         )
     versions = output_dir / VERSIONS
+    remedy = "choose another --output_dir"
+    busy = f"another process exports to {output_dir}; wait, or {remedy}"
     try:
-        # Where it will be, or as near as there is a folder: on the same disk.
-        nearest = next(
-            path for path in (versions, *versions.parents) if path.exists()
-        )
-        with files.scratch_folder(nearest, ".export-") as scratch:
-            new = scratch / "new"
-            new.mkdir()
-            yield new
-            versions.mkdir(parents=True, exist_ok=True)
-            names = {path.name for path in new.iterdir()}
-            _publish(new, output_dir)
-            for name in set(superseded) - names:
-                (output_dir / name).unlink(missing_ok=True)
-            ours = [
-                path for path in _versions(output_dir) if (path / mark).exists()
-            ]
-            ours.sort(key=lambda path: int(path.name))
-            for version in ours[:-keep_versions]:
-                # Renamed first: no one sees half of it.
-                version.rename(scratch / version.name)
+        with files.own_folder(output_dir, busy, remedy):
+            files.check_writable(versions, remedy)
+            # On the disk where it will be, which may be another.
+            nearest = versions if versions.exists() else output_dir
+            with files.scratch_folder(nearest, ".export-") as scratch:
+                new = scratch / "new"
+                new.mkdir()
+                yield new
+                _publish(new, output_dir)
+                names = {path.name for path in new.iterdir()}
+                for name in set(superseded) - names:
+                    (output_dir / name).unlink(missing_ok=True)
+                _retire(output_dir, keep_versions, mark, scratch)
     except OSError as error:
         reason = error.strerror or error
         raise errors.UserError(
-            f"cannot write {output_dir}: {reason}; choose another --output_dir"
+            f"cannot write {output_dir}: {reason}; {remedy}"
         ) from error
 
 
+def _retire(
+    output_dir: pathlib.Path,
+    keep_versions: int,
+    mark: str,
+    scratch: pathlib.Path,
+) -> None:
+    ours = [path for path in _versions(output_dir) if (path / mark).exists()]
+    ours.sort(key=lambda path: int(path.name))
+    for version in ours[:-keep_versions]:
+        # Renamed first: no one sees half of it.
+        version.rename(scratch / version.name)
+
+
 def _publish(new: pathlib.Path, output_dir: pathlib.Path) -> None:
+    (output_dir / VERSIONS).mkdir(exist_ok=True)
     for version in (new / VERSIONS).iterdir():
         version.rename(output_dir / VERSIONS / version.name)
     for file in new.iterdir():
@@ -95,5 +105,5 @@ def _versions(output_dir: pathlib.Path) -> list[pathlib.Path]:
     return [
         path
         for path in (output_dir / VERSIONS).glob("*")
-        if path.name.isdigit() and path.is_dir()
+        if path.name.isdecimal() and path.is_dir()
     ]

@@ -118,17 +118,27 @@ def _points(names: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
+def check(folder: str | os.PathLike) -> None:
+    """Finds out whether `write` may write to `folder`.
+
+    Raises:
+        errors.UserError: if it holds anything but a page.
+    """
+    folder = pathlib.Path(folder).resolve()
+    if folder.exists() and not (folder / _NOTES).exists():
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise errors.UserError(
+                f"{folder} is there and is no page of an export; move it away,"
+                " or choose another folder"
+            )
+
+
 @contextlib.contextmanager
 def _replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a new folder that becomes `folder` once the block succeeds."""
     folder = folder.resolve()
     try:
-        if folder.exists() and not (folder / _NOTES).exists():
-            if not folder.is_dir() or any(folder.iterdir()):
-                raise errors.UserError(
-                    f"{folder} is there and is no page of an export; move it"
-                    " away, or choose another folder"
-                )
+        check(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         # On the same disk, so that it can be renamed.
         with files.scratch_folder(folder.parent, f".{folder.name}-") as scratch:
