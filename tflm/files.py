@@ -85,6 +85,7 @@ def _new_part(path: pathlib.Path) -> tuple[pathlib.Path, int]:
             return partial, descriptor
         os.close(descriptor)
         if is_free is None:  # Whose a part is cannot be known.
+            partial.unlink(missing_ok=True)
             partial = path.with_name(f".{stem}-{_token()}.partial")
             return partial, os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
 

@@ -303,9 +303,12 @@ def save(
         _everything(model, optimizer, loss).write(str(path))
     except tf.errors.OpError as error:  # The disk is full, for example.
         _remove_all_but(_checkpoints(workdir), folder)
-        raise errors.UserError(f"cannot write {path}: {error.message}") from (
-            error
-        )
+        # TensorFlow says where in its code, the file, and why.
+        reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        raise errors.UserError(
+            f"cannot write {path}: {reason}; free space on its disk, then the"
+            " same command goes on"
+        ) from error
     _remove_all_but(_checkpoints(workdir)[-_KEPT:], folder)
 
 

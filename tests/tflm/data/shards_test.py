@@ -102,6 +102,51 @@ class ShardsTest(tf.test.TestCase):
         with self.assertRaisesRegex(errors.UserError, "no pose images"):
             tiny_shards.puppets().clips("pose")
 
+    def test_an_unknown_role_is_named_whatever_is_asked(self):
+        opened = tiny_shards.puppets()
+        for ask in (opened.identity, opened.num_frames, opened.num_clips):
+            with self.assertRaisesRegex(
+                errors.UserError, "puppets has no pose images; it has train"
+            ):
+                ask("pose")
+
+    def test_damaged_descriptions_are_named(self):
+        for number, (name, content, message) in enumerate(
+            (
+                ("dataset_info.json", "{", "dataset_info.json is damaged"),
+                ("dataset_info.json", "{}", "1.1.0 is damaged: "),
+                ("dataset_info.json", "[]", "1.1.0 is damaged: "),
+                ("features.json", "", "features.json is damaged"),
+                ("features.json", "{}", "1.1.0 is damaged: "),
+                ("metadata.json", '{"splits"', "metadata.json is damaged"),
+                ("metadata.json", "{}", "lacks 'normalizing_pair'"),
+                ("metadata.json", None, "metadata.json is missing"),
+                ("features.json", None, "features.json is missing"),
+            )
+        ):
+            folder = pathlib.Path(self.get_temp_dir()) / f"damaged{number}"
+            path = _copied(folder, "1.1.0") / name
+            path.unlink()
+            if content is not None:
+                path.write_text(content)
+            with (
+                self.subTest(f"{name} {content}"),
+                self.assertRaisesRegex(
+                    errors.UserError,
+                    f"{message}.*; copy the whole folder .*or remove it and"
+                    " build it again with: python -m data_prep",
+                ),
+            ):
+                shards.open_shards(str(folder), "puppets")
+
+    def test_copies_of_a_build_are_passed_over(self):
+        folder = pathlib.Path(self.get_temp_dir()) / "copies"
+        _copied(folder, "1.1.0")
+        for name in ("2.0.0 (1)", "\N{SUPERSCRIPT TWO}.0.0"):
+            _copied(folder, name)
+        opened = shards.open_shards(str(folder), "puppets")
+        self.assertEndsWith(str(opened.builder.data_dir), "1.1.0")
+
     def test_stills_are_all_frames_with_their_own_keypoints(self):
         config = configs.override(
             configs.PRESETS["puppets"], ["model.image_size=128"]

@@ -1,4 +1,5 @@
 import pathlib
+from unittest import mock
 
 from absl.testing import parameterized
 import tensorflow as tf
@@ -257,6 +258,119 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
         ):
             pass
 
+    def test_foreign_files_are_passed_over_and_stay(self):
+        state = _state()
+        state[1].iterations.assign(1)
+        checkpoints.save(self.workdir, *state)
+        folder = pathlib.Path(self.workdir, "checkpoints")
+        foreign = [
+            "step-18000 (1).index",
+            "step-18000 (1).data-00000-of-00001",
+            "step-100.index.conflict",
+            "step-abc.index",
+            "step-.index",
+            "step-\N{SUPERSCRIPT TWO}.index",
+            "._step-100.index",
+            ".DS_Store",
+        ]
+        for name in foreign:
+            (folder / name).touch()
+        (folder / "step-2 (1)").mkdir()
+        (pathlib.Path(self.workdir).parent / ".DS_Store").touch()
+
+        newest = checkpoints.newest(self.workdir)
+        self.assertEqual(newest, f"{folder}/step-1")
+        self.assertEqual(
+            checkpoints.restore_or_initialize(self.workdir, *state), 1
+        )
+        root = str(pathlib.Path(self.workdir).parent)
+        self.assertEqual(checkpoints.newest_workdir(root), self.workdir)
+        for step in range(2, 5):
+            state[1].iterations.assign(step)
+            checkpoints.save(self.workdir, *state)
+        self.assertContainsSubset(
+            [*foreign, "step-2 (1)"], [path.name for path in folder.iterdir()]
+        )
+        self.assertFalse((folder / "step-2.index").exists())
+
+    def test_a_checkpoint_removed_while_it_is_read_gives_way_to_the_next(self):
+        state = _state()
+        checkpoints.save(self.workdir, *state)
+        other = landmark_model.LandmarkModel(TINY.model)
+        read = tf.train.Checkpoint.read
+
+        def removed(checkpoint, path):
+            if path.endswith("step-0"):  # By a run that goes on.
+                for step in (1, 2):
+                    state[1].iterations.assign(step)
+                    checkpoints.save(self.workdir, *state)
+            return read(checkpoint, path)
+
+        with mock.patch.object(tf.train.Checkpoint, "read", removed):
+            self.assertEqual(checkpoints.restore_model(self.workdir, other), 2)
+        for saved, found in zip(state[0].variables, other.variables):
+            self.assertAllEqual(saved, found)
+
+    def test_a_start_that_is_refused_leaves_what_was_there(self):
+        data = {"clips": 12}
+        for error in (errors.UserError, KeyboardInterrupt):
+            with self.assertRaises(error):
+                with checkpoints.claimed(f"{self.workdir}/deep", TINY, data):
+                    raise error
+            self.assertFalse(pathlib.Path(self.workdir).exists())
+        with checkpoints.claimed(self.workdir, TINY, data):
+            pass
+        before = {
+            path.name: path.read_bytes()
+            for path in pathlib.Path(self.workdir).iterdir()
+        }
+        changed = configs.override(TINY, ["train.seed=5"])
+        with self.assertRaises(errors.UserError):
+            with checkpoints.claimed(self.workdir, changed, {"clips": 13}):
+                raise errors.UserError
+        after = {
+            path.name: path.read_bytes()
+            for path in pathlib.Path(self.workdir).iterdir()
+        }
+        self.assertEqual(after, before)
+
+    def test_an_error_after_a_checkpoint_leaves_the_run(self):
+        with self.assertRaises(errors.UserError):
+            with checkpoints.claimed(self.workdir, TINY):
+                checkpoints.save(self.workdir, *_state())
+                raise errors.UserError
+        self.assertEqual(checkpoints.load_config(self.workdir), TINY)
+
+    def test_a_workdir_that_cannot_be_written_to_is_named(self):
+        pathlib.Path(self.workdir).parent.mkdir(parents=True)
+        pathlib.Path(self.workdir).touch()
+        with (
+            self.assertRaisesRegex(
+                errors.UserError,
+                f"^cannot write to {self.workdir}: Not a directory; choose"
+                " another --workdir$",
+            ),
+            checkpoints.claimed(self.workdir, TINY),
+        ):
+            pass
+
+    def test_one_process_evaluates_a_run_on_a_dataset(self):
+        def evaluated(dataset):
+            return checkpoints.evaluated(self.workdir, dataset)
+
+        with (
+            evaluated("puppets"),
+            evaluated("smallnorb/car"),
+            self.assertRaisesRegex(
+                errors.UserError,
+                f"^another process evaluates {self.workdir} on puppets; wait",
+            ),
+            evaluated("puppets"),
+        ):
+            pass
+        with evaluated("puppets"):
+            pass
+
     def test_what_a_save_that_was_cut_off_left_is_removed(self):
         state = _state()
         folder = pathlib.Path(self.workdir, "checkpoints")
@@ -284,9 +398,37 @@ class CheckpointsTest(parameterized.TestCase, tf.test.TestCase):
         with checkpoints.claimed(self.workdir, TINY):
             pass
         path = pathlib.Path(self.workdir) / "config.json"
-        path.write_text(path.read_text()[:40])
-        with self.assertRaisesRegex(errors.UserError, "config.json cannot be"):
-            checkpoints.load_config(self.workdir)
+        whole = path.read_text()
+        for content, message in (
+            (whole[:40].encode(), "it is no JSON, "),
+            (b"\xff\xfe", "it is no text"),
+            (b"[" * 100_000, ""),
+            (b"[]", "the file must have sections"),
+            (whole.replace("num_l", "l").encode(), "model has no field"),
+        ):
+            path.write_bytes(content)
+            with self.assertRaisesRegex(
+                errors.UserError,
+                f"config.json cannot be read: {message}.*; if a later version",
+            ):
+                checkpoints.load_config(self.workdir)
+
+    @parameterized.parameters("{", "[]", "null", "{}", '{"data": 3}')
+    def test_a_damaged_origin_is_named(self, content):
+        with checkpoints.claimed(self.workdir, TINY, {"clips": 12}):
+            checkpoints.save(self.workdir, *_state())
+        path = pathlib.Path(self.workdir) / "origin.json"
+        path.write_text(content)
+        with (
+            self.assertRaisesRegex(
+                errors.UserError, "origin.json is damaged .*or remove it"
+            ),
+            checkpoints.claimed(self.workdir, TINY, {"clips": 12}),
+        ):
+            pass
+        path.unlink()  # The remedy.
+        with checkpoints.claimed(self.workdir, TINY, {"clips": 12}):
+            pass
 
     def test_the_map_to_keypoints_is_in_the_workdir(self):
         path = checkpoints.keypoint_map_path("runs/faces")

@@ -260,6 +260,24 @@ class LoopTest(parameterized.TestCase, tf.test.TestCase):
             self._train(configs.override(TINY, [setting]), init_from=first)
         self.assertFalse(os.path.exists(self.workdir))
 
+    def test_init_from_a_run_without_weights_leaves_no_run(self):
+        first = str(self.root / "first")
+        with checkpoints.claimed(first, TINY):
+            pass
+        with self.assertRaisesRegex(
+            errors.UserError, "no checkpoint in .*first"
+        ):
+            self._train(init_from=first)
+        self.assertFalse(os.path.exists(self.workdir))
+
+    def test_init_from_a_damaged_checkpoint_leaves_no_run(self):
+        first = str(self.root / "first")
+        _save_run(first, TINY)
+        next(pathlib.Path(first).rglob("*.index")).write_bytes(b"")
+        with self.assertRaisesRegex(errors.UserError, "step-0 is damaged"):
+            self._train(init_from=first)
+        self.assertFalse(os.path.exists(self.workdir))
+
     def test_init_from_has_no_windows(self):
         first = str(self.root / "first")
         _save_run(first, TINY)
