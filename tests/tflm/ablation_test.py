@@ -10,6 +10,7 @@ from absl.testing import absltest
 
 from tflm import ablation
 from tflm import errors
+from tflm import files
 from tflm.training import progress as progress_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -125,6 +126,23 @@ class AblationTest(absltest.TestCase):
                 rows[number]["images_per_second"], 32 * speed
             )
         self.assertEqual([row["dead"] for row in rows], [2, 2, None])
+
+    def test_two_at_once_are_refused(self):
+        with files.own_folder(self.ablation.output, "", ""):
+            with self.assertRaisesRegex(
+                errors.UserError,
+                "another process writes the table in .*output; wait",
+            ):
+                ablation.run(self.ablation, ["l2"])
+        self.assertEmpty(self.calls())
+
+    def test_an_output_that_cannot_be_written_is_found_first(self):
+        self.ablation.output.touch()
+        with self.assertRaisesRegex(
+            errors.UserError, "cannot write to .*; choose another --output$"
+        ):
+            ablation.run(self.ablation, ["l2"])
+        self.assertEmpty(self.calls())
 
     def test_reads_the_step_of_the_lines_that_training_logs(self):
         with self.assertLogs("tflm") as logs:

@@ -117,6 +117,19 @@ class FilesTest(absltest.TestCase):
         with self.assertRaisesRegex(FileNotFoundError, "is not a run"):
             comparison.check([faces, str(self.root / "none")], "celeba")
 
+    def test_damaged_numbers_are_named(self):
+        folder = self.root / "run" / "eval" / "puppets"
+        folder.mkdir(parents=True)
+        for metrics, message in (
+            ("{", "metrics.json cannot be read: .*; write it again with"),
+            ("[]", "metrics.json cannot be read"),
+            ('{"no_annotations": null}', "image_errors.npz cannot be read"),
+        ):
+            (folder / "metrics.json").write_text(metrics)
+            (folder / "image_errors.npz").write_bytes(b"PK\x03\x04")
+            with self.assertRaisesRegex(errors.UserError, message):
+                comparison.load(str(self.root / "run"), "puppets")
+
     def test_numbers_and_tables_are_written(self):
         compared = comparison.compare([_run("a", [1] * 4), _run("b", [2] * 4)])
         numbers, text = comparison.write(self.root, compared)

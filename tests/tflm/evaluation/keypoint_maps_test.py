@@ -10,6 +10,18 @@ from tflm import errors
 from tflm.evaluation import keypoint_maps
 from tflm.evaluation import regression
 
+
+def _in_entries(whole: bytes, changes: dict[int, int]) -> bytes:
+    """Changes bytes of all entries of a zip file's directory."""
+    content = bytearray(whole)
+    start = content.find(b"PK\x01\x02")
+    while start >= 0:
+        for offset, value in changes.items():
+            content[start + offset] = value
+        start = content.find(b"PK\x01\x02", start + 1)
+    return bytes(content)
+
+
 _NAMES = ("nose", "left_ear", "Schwanz ü")
 
 
@@ -105,6 +117,9 @@ class KeypointMapTest(parameterized.TestCase):
             "a_bit_flipped",
             lambda whole: whole.replace(b"\x93NUMPY", b"\x93NUMPI"),
         ),
+        # Compression and encryption that zipfile has not.
+        ("method", lambda whole: _in_entries(whole, {10: 99, 11: 0})),
+        ("encrypted", lambda whole: _in_entries(whole, {8: 1})),
     )
     def test_a_damaged_file_is_named(self, damage):
         self._save()

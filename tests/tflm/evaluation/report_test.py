@@ -3,6 +3,7 @@ import copy
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -166,6 +167,53 @@ class EvaluateTest(parameterized.TestCase):
             [path.name for path in self.outputs().iterdir()],
             ["metrics.json", "image_errors.npz"],
         )
+
+    def test_files_of_others_stay_and_those_of_ours_go(self):
+        foreign = ["notes.txt", ".DS_Store", "metrics (1).json", "mine.png"]
+        stale = ["swaps.png", "landmarks.mp4", "comparison.md"]
+        for name in [*foreign, *stale]:
+            (self.outputs() / name).touch()
+        report.evaluate(self.workdir, self.data_dir, draw=False)
+        self.assertCountEqual(
+            [path.name for path in self.outputs().iterdir()],
+            ["metrics.json", "image_errors.npz", *foreign],
+        )
+        self.assertEqual(
+            [path.name for path in report.written(self.outputs())],
+            ["image_errors.npz", "metrics.json"],
+        )
+        for name in foreign:
+            (self.outputs() / name).unlink()
+
+    def test_without_figures_matplotlib_is_not_needed(self):
+        # It asks for a home folder, which some users have not.
+        program = (
+            "import sys; sys.modules['matplotlib'] = None\n"
+            "from tflm.evaluation import report\n"
+            f"report.evaluate({self.workdir!r}, {self.data_dir!r}, draw=False)"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+
+    def test_what_would_be_refused_is_refused_before_any_work(self):
+        check = report.check
+        check([self.workdir, self.workdir], self.data_dir, None)
+        with self.assertRaisesRegex(errors.UserError, "no shards of puppets"):
+            check([self.workdir], self.data_dir, "puppets")
+        unscored = self.build("unscored", names=())
+        check([self.workdir], unscored, None)
+        with self.assertRaisesRegex(errors.UserError, "be compared: discs has"):
+            check([self.workdir, self.workdir], unscored, None)
+        new = str(self.root / "new")
+        with checkpoints.claimed(new, CONFIG):
+            pass
+        with self.assertRaisesRegex(errors.UserError, "no checkpoint in .*new"):
+            check([self.workdir, new], self.data_dir, None)
 
     def test_tables_have_the_numbers(self):
         text = report.text(self.found)

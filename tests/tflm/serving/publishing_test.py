@@ -44,12 +44,16 @@ class PublishingTest(absltest.TestCase):
     def test_versions_are_numbers_not_text(self):
         (self.versions / "9").mkdir(parents=True)
         (self.versions / "10").mkdir()
-        (self.versions / "notes").mkdir()
+        for name in ("notes", "11 (1)", "\N{SUPERSCRIPT TWO}"):
+            (self.versions / name).mkdir()
         self.assertEqual(publishing.next_version(self.output_dir), 11)
         for name in ("9", "10"):
             (self.versions / name / _MARK).touch()
         self._publish()
-        self.assertEqual(self._names(self.versions), ["10", "11", "notes"])
+        self.assertEqual(
+            self._names(self.versions),
+            ["10", "11", "11 (1)", "notes", "\N{SUPERSCRIPT TWO}"],
+        )
 
     def test_versions_of_others_stay(self):
         (self.versions / "1").mkdir(parents=True)
@@ -154,6 +158,18 @@ class PublishingTest(absltest.TestCase):
             with self.assertRaisesRegex(errors.UserError, message):
                 with publishing.staged(output_dir, 2, _MARK, []):
                     self.fail("it started to work")
+
+    def test_two_exports_at_once_are_refused(self):
+        with publishing.staged(self.output_dir, 2, _MARK, []) as folder:
+            with self.assertRaisesRegex(
+                errors.UserError,
+                f"another process exports to {self.output_dir}; wait, or choose"
+                " another --output_dir",
+            ):
+                with publishing.staged(self.output_dir, 2, _MARK, []):
+                    self.fail("it started to work")
+            (folder / "saved_model" / "1").mkdir(parents=True)
+        self.assertEqual(self._names(self.versions), ["1"])
 
     def test_what_is_published_can_be_read_by_others(self):
         mask = os.umask(0o022)

@@ -135,6 +135,12 @@ class LitertTest(absltest.TestCase):
         (self.root / "cache").touch()
         self.assertEqual(self._unpack(), FILES)
 
+    def test_a_user_without_a_home_folder_has_no_cache(self):
+        del os.environ["XDG_CACHE_HOME"]
+        no_home = RuntimeError("Could not determine home directory.")
+        with mock.patch.object(pathlib.Path, "home", side_effect=no_home):
+            self.assertEqual(self._unpack(), FILES)
+
     def test_the_registry_is_the_one_that_npm_is_set_up_for(self):
         npm = self.root / "npm"
         npm.write_text("#!/bin/sh\necho http://127.0.0.1:9/mirror/\n")

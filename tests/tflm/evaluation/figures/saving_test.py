@@ -1,4 +1,7 @@
+import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 from unittest import mock
 
@@ -7,6 +10,8 @@ from PIL import Image
 
 from tflm.evaluation import figures
 from tflm.evaluation.figures import marks
+
+_ROOT = pathlib.Path(__file__).parents[4]
 
 
 class SaveTest(absltest.TestCase):
@@ -20,6 +25,23 @@ class SaveTest(absltest.TestCase):
         figure = marks.new_figure(3.0, 1.0, "a title of its own")
         figure.subplots().plot([1, 2])
         return figure
+
+    def test_a_user_without_a_home_folder_can_draw(self):
+        program = (
+            "import os, pathlib\n"
+            "def home(): raise RuntimeError('no home folder')\n"
+            "pathlib.Path.home = home\n"
+            "from tflm.evaluation import figures\n"
+            "print(os.environ['MPLCONFIGDIR'])"
+        )
+        names = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+        kept = {k: v for k, v in os.environ.items() if k not in names}
+        folder = subprocess.check_output(
+            [sys.executable, "-c", program],
+            env={**kept, "PYTHONPATH": str(_ROOT)},
+            text=True,
+        )
+        self.assertFalse(pathlib.Path(folder.strip()).exists())  # Gone again.
 
     def test_png_and_pdf_are_the_same_every_time(self):
         written = []
