@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 from data_prep import progress
 from data_prep import workers
 from tflm import errors
+from tflm.media import file_names
 from tflm.media import folders
 
 
@@ -151,27 +152,43 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if broken.path not in self.broken:  # By another split.
             self.broken.append(broken.path)
 
-    def check_present(
-        self, where: str, missing: Sequence[str], total: int
-    ) -> None:
-        """Checks that the files of a list are there, before any is read.
-
-        With --skip_broken, reading them leaves them out.
+    def find(
+        self, where: str, names: Collection[str], finder: file_names.Finder
+    ) -> dict[str, str]:
+        """Finds the files that a list names, before any of them is read.
 
         Args:
-            where: the list.
-            missing: the files that are not there.
-            total: how many it names.
+            where: the list, and where its files should be.
+            names: of the files.
+            finder: of the files that are there.
+
+        Returns:
+            Maps each name to that of its file. With --skip_broken it may be one
+            that is not there: then reading it leaves it out.
 
         Raises:
-            RawDataError: if some are missing, unless --skip_broken is given.
+            RawDataError: if some are missing, unless --skip_broken is given, or
+                if a name may mean two files.
         """
+        found, missing = {}, []
+        for name in names:
+            files = finder.find(name)
+            if len(files) > 1:
+                raise errors.RawDataError(
+                    f"{where}: {name!r} may be {files[0]!a} or {files[1]!a},"
+                    " which look the same; rename one of them"
+                )
+            if not files:
+                missing.append(name)
+            found[name] = files[0] if files else name
         if missing and not self._skip_broken:
+            few = [*map(finder.describe, missing[:4]), *missing[4:]]
             raise errors.RawDataError(
-                f"{where}: {len(missing)} of {total} files are missing"
-                f" ({folders.first_few(missing)}); fetch them again, or pass"
+                f"{where}: {len(missing)} of {len(found)} files are missing"
+                f" ({folders.first_few(few)}); fetch them again, or pass"
                 " --skip_broken to leave such files out"
             )
+        return found
 
     def close(self) -> None:
         """Ends workers and progress display, if the build was cut off."""
@@ -301,11 +318,8 @@ def broken_name(path: pathlib.Path, name: str) -> errors.Broken | None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        return errors.Broken(
-            str(path),
-            f"the file name {name!a} in {path.parent} is no UTF-8; rename the"
-            " file, or pass --skip_broken to leave such files out",
-        )
+        remedy = "or pass --skip_broken to leave such files out"
+        return errors.Broken(str(path), f"{_no_utf8(name)}, {remedy}")
     return None
 
 

@@ -261,9 +261,10 @@ class ImagesTest(parameterized.TestCase):
         self.assertEqual(
             list(built.counts),
             [
-                f"{self.raw_dir}: 6 images read; left out: 1 that are no files"
-                " (pipe.png), 4 with another ending (CollectedData_Ann.csv,"
-                " IMG_1.HEIC, coco.json, ...)",
+                f"{self.raw_dir}: 6 images read; left out: 1 of a kind that is"
+                " not read; convert to JPEG or PNG (IMG_1.HEIC), 1 that are no"
+                " files (pipe.png), 3 with another ending"
+                " (CollectedData_Ann.csv, coco.json, notes.txt)",
                 f"{self.csv}: 4 entries read",
             ],
         )
@@ -274,11 +275,11 @@ class ImagesTest(parameterized.TestCase):
         (self.raw_dir / "IMG_1.HEIC").write_bytes(b"x")
         with self.assertRaisesRegex(
             errors.RawDataError,
-            "holds no image .*left out: 1 with another ending .IMG_1.HEIC",
+            "holds no image .*left out: 1 of a kind .*not read.*IMG_1.HEIC",
         ):
             self._build()
 
-    @parameterized.parameters(".tif", ".TIFF")
+    @parameterized.parameters(".tif", ".TIFF", ".pgm")
     def test_what_predict_reads_is_read(self, suffix):
         Image.new("RGB", (9, 9)).save(self.raw_dir / f"page{suffix}")
         self.assertEqual(self._build().num_clips, {"train": 7})
@@ -307,7 +308,8 @@ class ImagesTest(parameterized.TestCase):
         with open(path, "wb"):
             pass
         with self.assertRaisesRegex(
-            errors.RawDataError, r"'caf\\udce9.png' in .*rename.*--skip_broken"
+            errors.RawDataError,
+            r"'caf\\udce9.png' is no .*rename.*--skip",
         ):
             self._build()
 
