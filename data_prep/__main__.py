@@ -126,7 +126,8 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
     switch(
         "skip_broken",
         False,
-        "Leave out files that are missing or do not decode, and count them.",
+        "Leave out files that are missing or do not decode, and what names"
+        " them, such as annotations; and count them.",
     )
     integer(
         "num_workers",
@@ -244,11 +245,16 @@ def _report(built) -> None:
         print(f"{built.path}: already built; to build it again, remove it")
     for split, num_clips in built.num_clips.items():
         print(f"  {split}: {num_clips} clips, {built.num_frames[split]} frames")
+    for line in built.counts:
+        print(_printable(line))
     if built.skipped:
-        names = ", ".join(built.skipped[:NUM_NAMES])
-        names = names.encode("utf-8", "backslashreplace").decode()
+        names = _printable(", ".join(built.skipped[:NUM_NAMES]))
         more = ", ..." if len(built.skipped) > NUM_NAMES else ""
         print(f"skipped {len(built.skipped)} broken files: {names}{more}")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ pixels, 0 = centre of the first pixel; data_prep/images/README.md says more.
 
 import collections
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
-import csv
 import dataclasses
-import io
 import json
 import pathlib
 import re
@@ -22,8 +21,17 @@ import numpy as np
 
 from data_prep import clips
 from tflm import errors
+from tflm.media import file_names
+from tflm.media import folders
+from tflm.media import images
+from tflm.media import tables
 
-Line = tuple[int, list[str]]  # Its number from 1, its cells.
+FLAG = "--keypoints="
+WITHOUT_IMAGE = "without an image"
+WITHOUT_KEYPOINTS = "without keypoints"
+REPEATED = "that repeat another"
+OTHER_CATEGORY = "in another category"
+CROWD = "for a crowd"
 
 # First cells of the lines that a file of DeepLabCut starts with; individuals
 # is only there in a project of several animals, scorer says who labelled.
@@ -44,11 +52,13 @@ class Entry:
         image: its path, with forward slashes.
         points: float `[num_keypoints, 2]`, (y, x), pixels; NaN where missing.
         place: where in the file, such as "line 3".
+        size: (height, width) of the image, if the file states it, pixels.
     """
 
     image: str
     points: np.ndarray
     place: str
+    size: tuple[float, float] | None = None
 
 
 class Annotations:
@@ -57,10 +67,18 @@ class Annotations:
     Args:
         path: the file, for messages.
         keypoint_names: one per keypoint.
-        entries: one per image.
+        entries: one per image; those without keypoints are left out, and those
+            that say the same twice.
+        left_out: reason to the entries that were left out before.
+        unknown: places of entries that name no image at all.
+
+    Attributes:
+        left_out: reason to the places or images of the entries left out.
+        unknown: see above.
 
     Raises:
-        RawDataError: if two keypoints or two entries have the same name.
+        RawDataError: if two keypoints have the same name, or two entries
+            disagree about an image.
     """
 
     def __init__(
@@ -68,6 +86,8 @@ class Annotations:
         path: str,
         keypoint_names: Sequence[str],
         entries: Iterable[Entry],
+        left_out: Mapping[str, Sequence[str]] | None = None,
+        unknown: Sequence[str] = (),
     ):
         for name, count in collections.Counter(keypoint_names).items():
             if count > 1 or not name:
@@ -77,14 +97,37 @@ class Annotations:
                 )
         self._path = path
         self.keypoint_names = list(keypoint_names)
+        self.unknown = unknown
+        self.left_out = {k: list(v) for k, v in (left_out or {}).items()}
         self._entries: dict[str, Entry] = {}
         for entry in entries:
+            if np.isnan(entry.points).all():
+                self._count(WITHOUT_KEYPOINTS, entry.image)
+                continue
             other = self._entries.setdefault(entry.image, entry)
-            if other is not entry:
+            if other is entry:
+                continue
+            if not np.array_equal(other.points, entry.points, equal_nan=True):
                 raise errors.RawDataError(
                     f"{path}, {entry.place}: {entry.image} is also in"
                     f" {other.place}; keep one, an image shows one object"
                 )
+            self._count(REPEATED, entry.image)
+
+    def leave_out(self, reason: str, name: str) -> None:
+        """Removes the entry of an image, if there is one, and counts it."""
+        self._entries.pop(name, None)
+        self._count(reason, name)
+
+    def _count(self, reason: str, name: str) -> None:
+        self.left_out.setdefault(reason, []).append(name)
+
+    def counts(self) -> str:
+        """One line: how many entries there are, and what was left out."""
+        words = folders.in_words(self.left_out)
+        return f"{self._path}: {len(self._entries)} entries read" + (
+            f"; {words}" if words else ""
+        )
 
     def names(self) -> list[str]:
         """The images, in the order of the file."""
@@ -92,7 +135,7 @@ class Annotations:
 
     def has(self, name: str) -> bool:
         """Whether the image has a keypoint that is not missing."""
-        return not np.isnan(self.points(name)).all()
+        return name in self._entries
 
     def points(self, name: str) -> np.ndarray:
         """Float `[rows, 2]`, (y, x), pixels; NaN where missing."""
@@ -101,8 +144,19 @@ class Annotations:
         rows = clips.num_rows(len(self.keypoint_names))
         return np.full([rows, 2], np.nan)
 
+    def stated(self, name: str) -> "Stated | None":
+        """What the file says of the image's size, if it does."""
+        entry = self._entries.get(name)
+        if entry is None or entry.size is None:
+            return None
+        return Stated(f"{self._path}, {entry.place}", entry.size)
+
     def check(
-        self, image_names: Sequence[str], raw_dir: pathlib.Path
+        self,
+        image_names: Sequence[str],
+        raw_dir: pathlib.Path,
+        skip_broken: bool = False,
+        what: str = "image",
     ) -> "Annotations":
         """Finds the image of every entry.
 
@@ -114,43 +168,105 @@ class Annotations:
         Args:
             image_names: paths below `raw_dir`, with forward slashes.
             raw_dir: for messages.
+            skip_broken: leave entries without an image out, and count them.
+            what: the entries name, for messages.
 
         Returns:
             The same, under the names of `image_names`.
 
         Raises:
-            RawDataError: if an entry has no image, or may be of several, or if
-                two entries are of one image.
+            RawDataError: if entries have no image, or one may be of several,
+                or if two entries are of one image.
         """
-        images = set(image_names)
-        by_ending = collections.defaultdict(list)
-        for image in images:
-            for ending in endings(image):
-                by_ending[ending].append(image)
-        renamed = []
+        finder = file_names.Finder(image_names, by_ending=True)
+        renamed, missing = [], []
         for entry in self._entries.values():
-            found = [entry.image]
-            if entry.image not in images:
-                found = by_ending.get(entry.image, []) + [
-                    ending
-                    for ending in endings(entry.image)
-                    if ending in images
-                ]
+            found = finder.find(entry.image)
             if not found:
-                raise errors.RawDataError(
-                    f"{self._path}, {entry.place}: no image {entry.image!r} in"
-                    f" {raw_dir}; correct the path (relative to that folder) or"
-                    " remove the entry"
-                )
-            if len(found) > 1:
-                first, second, *_ = sorted(found)
+                missing.append(entry)
+            elif len(found) > 1:
                 raise errors.RawDataError(
                     f"{self._path}, {entry.place}: {entry.image!r} may be"
-                    f" {first} or {second} of {raw_dir}; write the path"
-                    " relative to that folder"
+                    f" {_either(found, raw_dir)}"
                 )
-            renamed.append(dataclasses.replace(entry, image=found[0]))
-        return Annotations(self._path, self.keypoint_names, renamed)
+            else:
+                renamed.append(dataclasses.replace(entry, image=found[0]))
+        num_missing = len(missing) + len(self.unknown)
+        if num_missing and not (skip_broken and renamed):
+            described = [
+                *(
+                    f"{entry.place}: {finder.describe(entry.image)}"
+                    for entry in missing
+                ),
+                *(f"{place}: no image has its id" for place in self.unknown),
+            ]
+            is_plain = all(map(str.isascii, described))
+            remedy = (
+                f"correct their paths (relative to {raw_dir})"
+                + ("" if is_plain else ", save the file as UTF-8")
+                + (", remove the entries" if renamed else "")
+                + (", or pass --skip_broken" if renamed else "")
+            )
+            raise errors.RawDataError(
+                f"{self._path}: {num_missing} of {num_missing + len(renamed)}"
+                f" entries have no {what} there"
+                f" ({folders.first_few(described)}); {remedy}"
+            )
+        checked = Annotations(
+            self._path, self.keypoint_names, renamed, self.left_out
+        )
+        for name in (*(entry.image for entry in missing), *self.unknown):
+            checked.leave_out(WITHOUT_IMAGE, name)
+        return checked
+
+
+@dataclasses.dataclass(frozen=True)
+class Stated:
+    """The size of an image, as an annotation file states it.
+
+    Attributes:
+        where: the file and the place in it.
+        size: (height, width), pixels.
+    """
+
+    where: str
+    size: tuple[float, float]
+
+    def check(
+        self,
+        image: str,
+        size: tuple[int, int],
+        path: pathlib.Path | None = None,
+    ) -> None:
+        """Checks that keypoints are of the image as it is read.
+
+        Args:
+            image: for messages.
+            size: (height, width) of the image, upright, pixels.
+            path: the image file; None: a frame of a video.
+
+        Raises:
+            RawDataError: if its size is another.
+        """
+        if self.size == tuple(size):
+            return
+        problem = (
+            f"{image} has {size[1]} x {size[0]} pixels (width x height), but"
+            f" {self.where}, states {self.size[1]:g} x {self.size[0]:g}"
+        )
+        remedy = (
+            "its keypoints would be misplaced: give the image that was"
+            " annotated, or keypoints and size of this one"
+        )
+        if path is not None and self.size == tuple(size)[::-1]:
+            _, stored = images.read_encoded(path)
+            if stored == self.size:
+                remedy = (
+                    "it was annotated as it is stored, not turned as its EXIF"
+                    " data say: remove these from the image (exiftool"
+                    " -Orientation= FILE), or annotate the turned image"
+                )
+        raise errors.RawDataError(f"{problem}; {remedy}")
 
 
 def read(path: str | None) -> Annotations:
@@ -162,21 +278,38 @@ def read(path: str | None) -> Annotations:
     """
     if path is None:
         return Annotations("", [], [])
-    text = _read_text(path)
-    if text.lstrip().startswith(("{", "[")):
-        found = _read_coco(path, text)
-    else:
-        lines = _read_lines(path, text)
-        if lines and lines[0][1][0] == _DEEPLABCUT_HEADER[0]:
-            found = _read_deeplabcut(path, lines)
-        else:
-            found = _read_plain(path, lines)
-    if not any(found.has(name) for name in found.names()):
+    with tables.naming(path, "save or export it again"):
+        found = _read(path)
+    if not found.names() and not found.unknown:
         raise errors.RawDataError(
             f"{path} annotates no image; leave --keypoints out, or fill the"
             " file in"
         )
     return found
+
+
+def _read(path: str) -> Annotations:
+    text = tables.read_text(path, "give the path of a CSV or JSON file", FLAG)
+    if text.lstrip().startswith(("{", "[")):
+        return _read_coco(path, text)
+    rows = tables.read_rows(path, text)
+    if rows and rows[0].cells[0].lower() == _DEEPLABCUT_HEADER[0]:
+        return _read_deeplabcut(path, rows)
+    return _read_plain(path, rows)
+
+
+def _either(found: Sequence[str], raw_dir: pathlib.Path) -> str:
+    """Names two files that an entry may mean, and says what to do."""
+    first, second, *_ = sorted(found)
+    if file_names.composed(first) == file_names.composed(second):
+        return (
+            f"{first!a} or {second!a} of {raw_dir}, which look the same; rename"
+            " one of them"
+        )
+    return (
+        f"{first} or {second} of {raw_dir}; write the path relative to that"
+        " folder"
+    )
 
 
 def deeplabcut_frame(name: str) -> tuple[str, int] | None:
@@ -253,48 +386,14 @@ def _mirror(name: str) -> str:
     return _SIDE.sub(lambda side: words[side[0]], name)
 
 
-def endings(path: str) -> list[str]:
-    """Of a/b/c: a/b/c, b/c and c, by which `Annotations.check` finds it."""
-    parts = path.split("/")
-    return ["/".join(parts[start:]) for start in range(len(parts))]
-
-
-def _read_text(path: str) -> str:
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise errors.RawDataError(
-            f"{path} is no UTF-8 text; save it as CSV or JSON"
-        ) from None
-    except OSError as error:
-        raise errors.RawDataError(
-            f"--keypoints={path} cannot be read ({error.strerror}); give the"
-            " path of a CSV or JSON file"
-        ) from None
-
-
-def _read_lines(path: str, text: str) -> list[Line]:
-    """Lines of a CSV file, without those whose cells are all empty."""
-    reader = csv.reader(io.StringIO(text, newline=""))
-    try:
-        return [
-            (reader.line_num, [cell.strip() for cell in cells])
-            for cells in reader
-            if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise errors.RawDataError(
-            f"{path}, line {reader.line_num}: {error}; save the file as CSV"
-        ) from None
-
-
-def _read_plain(path: str, lines: Sequence[Line]) -> Annotations:
-    header = lines[0][1] if lines else []
-    names = [cell.removesuffix("_x") for cell in header[1::2]]
+def _read_plain(path: str, rows: Sequence[tables.Row]) -> Annotations:
+    header = rows[0].cells if rows else []
+    columns = [cell.lower() for cell in header]
+    names = [cell[: -len("_x")] for cell in header[1::2]]
     expected = ["image"]
     for name in names:
-        expected += [f"{name}_x", f"{name}_y"]
-    if not names or header != expected:
+        expected += [f"{name}_x".lower(), f"{name}_y".lower()]
+    if not names or columns != expected:
         got = ",".join(header)[:200]
         raise errors.RawDataError(
             f"{path}, line 1: columns must be image, NAME_x, NAME_y for each"
@@ -302,23 +401,24 @@ def _read_plain(path: str, lines: Sequence[Line]) -> Annotations:
             " or COCO"
         )
     entries = []
-    for number, (image, *values) in lines[1:]:
-        points = _parse_points(f"{path}, line {number}", names, values)
+    for row in rows[1:]:
+        image, *values = row.cells
+        points = _parse_points(f"{path}, line {row.number}", names, values)
         image = image.replace("\\", "/")
-        entries.append(Entry(image, points, f"line {number}"))
+        entries.append(Entry(image, points, f"line {row.number}"))
     return Annotations(path, names, entries)
 
 
-def _read_deeplabcut(path: str, lines: Sequence[Line]) -> Annotations:
+def _read_deeplabcut(path: str, rows: Sequence[tables.Row]) -> Annotations:
     """Reads header lines, then paths of one cell or of one per folder.
 
     `scorer,,,Ann,Ann` / `bodyparts,,,nose,nose` / `coords,,,x,y`, then
     `labeled-data,VIDEO,img01.png,12.5,30`.
     """
     header = {
-        cells[0]: cells
-        for _, cells in lines[: len(_DEEPLABCUT_HEADER)]
-        if cells[0] in _DEEPLABCUT_HEADER
+        row.cells[0].lower(): row.cells
+        for row in rows[: len(_DEEPLABCUT_HEADER)]
+        if row.cells[0].lower() in _DEEPLABCUT_HEADER
     }
     coords, parts = header.get("coords", []), header.get("bodyparts", [])
     first = coords.index("x") if "x" in coords else len(coords)
@@ -341,10 +441,11 @@ def _read_deeplabcut(path: str, lines: Sequence[Line]) -> Annotations:
             " keep the columns of one"
         )
     entries = []
-    for number, cells in lines[len(header) :]:
-        points = _parse_points(f"{path}, line {number}", names, cells[first:])
-        image = "/".join(filter(None, cells[:first])).replace("\\", "/")
-        entries.append(Entry(image, points, f"line {number}"))
+    for row in rows[len(header) :]:
+        place = f"line {row.number}"
+        points = _parse_points(f"{path}, {place}", names, row.cells[first:])
+        image = "/".join(filter(None, row.cells[:first])).replace("\\", "/")
+        entries.append(Entry(image, points, place))
     return Annotations(path, names, entries)
 
 
@@ -376,12 +477,8 @@ def _parse_points(
 
 def _read_coco(path: str, text: str) -> Annotations:
     """Reads COCO's lists of images, annotations and categories."""
-    try:
+    with tables.naming(path, "export it again", "is no valid JSON"):
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise errors.RawDataError(
-            f"{path} is no valid JSON ({error}); export it again"
-        ) from None
     images, annotations, categories = (
         _coco_list(path, content, name)
         for name in ("images", "annotations", "categories")
@@ -401,26 +498,28 @@ def _read_coco(path: str, text: str) -> Annotations:
             f"{path}: keypoints of the category must be a list of names;"
             " export it again"
         )
-    files = _coco_files(path, images)
-    entries = []
+    files, repeated = _coco_files(path, images)
+    entries, unknown = [], []
+    left_out = {OTHER_CATEGORY: [], CROWD: [], WITHOUT_KEYPOINTS: []}
+    left_out[REPEATED] = repeated
     for i, annotation in enumerate(annotations):
         place = f"annotations[{i}]"
-        if annotation.get("category_id") != category.get("id"):
-            continue
-        if not annotation.get("keypoints"):  # A box or a mask alone.
-            continue
-        image = annotation.get("image_id")
-        if not isinstance(image, int | str) or image not in files:
-            raise errors.RawDataError(
-                f"{path}, {place}: no image has the id {image!r}; remove it, or"
-                " export the file again"
+        if _id(annotation.get("category_id")) != _id(category.get("id")):
+            left_out[OTHER_CATEGORY].append(place)
+        elif not annotation.get("keypoints"):  # A box or a mask alone.
+            left_out[WITHOUT_KEYPOINTS].append(place)
+        elif annotation.get("iscrowd"):
+            left_out[CROWD].append(place)
+        elif (image := _id(annotation.get("image_id"))) not in files:
+            unknown.append(f"{place}, image_id {annotation.get('image_id')!r}")
+        else:
+            points = _coco_points(
+                f"{path}, {place}", len(names), annotation["keypoints"]
             )
-        points = _coco_points(
-            f"{path}, {place}", len(names), annotation.get("keypoints")
-        )
-        if not np.isnan(points).all():  # Else a box or a mask alone, too.
-            entries.append(Entry(files[image], points, place))
-    return Annotations(path, names, entries)
+            entries.append(
+                Entry(files[image][0], points, place, files[image][1])
+            )
+    return Annotations(path, names, entries, left_out, unknown)
 
 
 def _coco_list(path: str, content: object, name: str) -> list[dict]:
@@ -435,22 +534,47 @@ def _coco_list(path: str, content: object, name: str) -> list[dict]:
     return values
 
 
-def _coco_files(path: str, images: Sequence[dict]) -> dict[int | str, str]:
-    """Maps image id to its path, with forward slashes."""
-    files = {}
+def _coco_files(
+    path: str, images: Sequence[dict]
+) -> tuple[dict[str, tuple[str, tuple[float, float] | None]], list[str]]:
+    """Reads the list of images.
+
+    Returns:
+        Image id to its path, with forward slashes, and the size that is stated,
+        if it is. And the places of images that are listed twice.
+    """
+    files, repeated = {}, []
     for i, image in enumerate(images):
-        number, name = image.get("id"), image.get("file_name")
-        if (
-            not isinstance(number, int | str)
-            or not isinstance(name, str)
-            or number in files
-        ):
+        number, name = _id(image.get("id")), image.get("file_name")
+        if number is None or not isinstance(name, str):
             raise errors.RawDataError(
-                f"{path}, images[{i}]: must have a file_name and an id of its"
-                f" own, got {name!r} and {number!r}; export the file again"
+                f"{path}, images[{i}]: must have a file_name and an id, got"
+                f" {name!r} and {image.get('id')!r}; export the file again"
             )
-        files[number] = name.replace("\\", "/")
-    return files
+        found = (name.replace("\\", "/"), _stated_size(image))
+        if files.setdefault(number, found) != found:
+            raise errors.RawDataError(
+                f"{path}, images[{i}]: {name!r} has the id {number} of"
+                f" {files[number][0]!r}, or its size differs there; export the"
+                " file again"
+            )
+        if files[number] is not found:
+            repeated.append(f"images[{i}]")
+    return files, repeated
+
+
+def _id(value: object) -> str | None:
+    """An id as text: some programs write 7, others "7" or 7.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | str) else None
+
+
+def _stated_size(image: dict) -> tuple[float, float] | None:
+    """(height, width) of an image; None if they are missing, or zero."""
+    size = (image.get("height"), image.get("width"))
+    is_stated = all(isinstance(side, int | float) and side > 0 for side in size)
+    return size if is_stated else None
 
 
 def _coco_points(where: str, num_keypoints: int, values: object) -> np.ndarray:

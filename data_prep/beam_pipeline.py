@@ -27,6 +27,7 @@ from apache_beam.runners.portability import fn_api_runner
 
 from data_prep import clip_builder
 from data_prep import clips
+from data_prep import workers
 from tflm import errors
 
 
@@ -257,7 +258,7 @@ class _Read(beam.DoFn):
         self, number: int, source: clip_builder.Source
     ) -> Iterator[tuple[str, dict]]:
         is_empty = True
-        for item in self._read(source):
+        for item in workers.items(self._read, source):
             if isinstance(item, errors.Broken):
                 if not self._skip_broken:
                     raise errors.RawDataError(item.message)

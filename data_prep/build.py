@@ -40,6 +40,7 @@ class Built:
     num_clips: dict[str, int]  # Per split.
     num_frames: dict[str, int]  # Per split.
     skipped: Sequence[str]  # Broken files that were left out.
+    counts: Sequence[str] = ()  # What was read and left out, a line each.
 
 
 def build(
@@ -105,6 +106,7 @@ def build(
         options=_record(builder_class, options),
         num_frames=builder.num_frames,  # Filled in by the build, as the next.
         skipped=builder.broken,
+        counts=builder.counts,
     )
     with _exclusive_folder(path.parent):
         if path.exists():  # Another run has finished it in the meantime.
@@ -275,4 +277,5 @@ def _describe(path: pathlib.Path, is_new: bool, seconds: float) -> Built:
         num_clips={s: split.num_examples for s, split in info.splits.items()},
         num_frames=info.metadata["num_frames"],
         skipped=info.metadata["skipped"],
+        counts=info.metadata.get("counts", ()),  # Old builds have none.
     )

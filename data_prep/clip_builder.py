@@ -10,10 +10,12 @@ import abc
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
 import itertools
+import os
 import pathlib
 
 import tensorflow_datasets as tfds
@@ -21,6 +23,8 @@ import tensorflow_datasets as tfds
 from data_prep import progress
 from data_prep import workers
 from tflm import errors
+from tflm.media import file_names
+from tflm.media import folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,9 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             MANUAL_DOWNLOAD_INSTRUCTIONS describe; it gets None then.
         num_frames: frames per split, counted while they are written.
         broken: paths of the files that were left out.
+        counts: a line for each folder or list that was read: how much of it,
+            and what was left out and why. They are bounded, for they go into
+            the metadata of the shards.
     """
 
     MAY_SHARE: Collection[frozenset[str]] = ()
@@ -87,6 +94,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._beam = beam
         self.num_frames: dict[str, int] = {}
         self.broken: list[str] = []
+        self.counts: list[str] = []
         self._open = contextlib.ExitStack()
 
     @abc.abstractmethod
@@ -99,6 +107,88 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Raises:
             RawDataError: if the raw data cannot be used.
         """
+
+    def listing(
+        self,
+        folder: pathlib.Path,
+        suffixes: Collection[str],
+        given: Sequence[str | None] = (),
+    ) -> folders.Listing:
+        """Lists the files of a folder, see `folders.listing`.
+
+        What this build writes, and files that a flag names, are passed over.
+
+        Args:
+            folder: of raw data.
+            suffixes: what names end with.
+            given: files that a flag names.
+        """
+        foreign = {os.path.abspath(path) for path in given if path}
+
+        def is_foreign(path: pathlib.Path) -> bool:
+            is_shards = path.name.startswith("incomplete.")
+            return is_shards or os.path.abspath(path) in foreign
+
+        return folders.listing(folder, suffixes, is_foreign)
+
+    def count(self, what: str, left_out: Mapping[str, Sequence[str]]) -> None:
+        """Adds a line to `counts`.
+
+        Args:
+            what: what was read, such as "/data: 7 images".
+            left_out: reason to names, see `folders.in_words`.
+        """
+        words = folders.in_words(left_out)
+        self.counts.append(f"{what} read{'; ' if words else ''}{words}")
+
+    def leave_out(self, broken: errors.Broken) -> None:
+        """Lists a broken file in `broken`.
+
+        Raises:
+            RawDataError: unless --skip_broken is given.
+        """
+        if not self._skip_broken:
+            raise errors.RawDataError(broken.message)
+        if broken.path not in self.broken:  # By another split.
+            self.broken.append(broken.path)
+
+    def find(
+        self, where: str, names: Collection[str], finder: file_names.Finder
+    ) -> dict[str, str]:
+        """Finds the files that a list names, before any of them is read.
+
+        Args:
+            where: the list, and where its files should be.
+            names: of the files.
+            finder: of the files that are there.
+
+        Returns:
+            Maps each name to that of its file. With --skip_broken it may be one
+            that is not there: then reading it leaves it out.
+
+        Raises:
+            RawDataError: if some are missing, unless --skip_broken is given, or
+                if a name may mean two files.
+        """
+        found, missing = {}, []
+        for name in names:
+            files = finder.find(name)
+            if len(files) > 1:
+                raise errors.RawDataError(
+                    f"{where}: {name!r} may be {files[0]!a} or {files[1]!a},"
+                    " which look the same; rename one of them"
+                )
+            if not files:
+                missing.append(name)
+            found[name] = files[0] if files else name
+        if missing and not self._skip_broken:
+            few = [*map(finder.describe, missing[:4]), *missing[4:]]
+            raise errors.RawDataError(
+                f"{where}: {len(missing)} of {len(found)} files are missing"
+                f" ({folders.first_few(few)}); fetch them again, or pass"
+                " --skip_broken to leave such files out"
+            )
+        return found
 
     def close(self) -> None:
         """Ends workers and progress display, if the build was cut off."""
@@ -207,10 +297,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
         for item in items:
             if isinstance(item, errors.Broken):
-                if not self._skip_broken:
-                    raise errors.RawDataError(item.message)
-                if item.path not in self.broken:  # Of another split.
-                    self.broken.append(item.path)
+                self.leave_out(item)
                 display.advance(1)
                 continue
             yield key(item), item
@@ -219,6 +306,21 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.close()
         if not self.num_frames[split]:
             raise no_clips(split)
+
+
+def broken_name(path: pathlib.Path, name: str) -> errors.Broken | None:
+    """A file whose name cannot be stored, for it is no text.
+
+    Args:
+        path: of the file.
+        name: what would be stored.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        remedy = "or pass --skip_broken to leave such files out"
+        return errors.Broken(str(path), f"{_no_utf8(name)}, {remedy}")
+    return None
 
 
 def key(clip: dict) -> str:

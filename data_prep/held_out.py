@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 from data_prep import annotations
 from data_prep import clips
 from tflm import errors
+from tflm.media import file_names
 
 
 def fractions(
@@ -73,10 +74,13 @@ def position(name: str) -> float:
     """Where something stands between 0 and 1, by its name alone.
 
     The first 6 bytes of the MD5 of the name, read as a big-endian fraction:
-    the same on every machine, whatever else there is.
+    the same on every machine, whatever else there is. Names that look the same
+    have the same place: the name is taken in Unicode's form NFC.
 
     Args:
         name: such as a path below the raw folder, with forward slashes.
     """
-    digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
+    digest = hashlib.md5(
+        file_names.composed(name).encode(), usedforsecurity=False
+    ).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

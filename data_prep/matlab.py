@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import scipy.io
 
-from tflm import errors
+from tflm.media import tables
 
 
 def read(path: pathlib.Path, source: str) -> dict[str, np.ndarray]:
@@ -19,19 +19,12 @@ def read(path: pathlib.Path, source: str) -> dict[str, np.ndarray]:
     Raises:
         RawDataError: if it is missing or damaged.
     """
-    try:
+    with tables.naming(path, f"it comes with {source}"):
         encoded = path.read_bytes()
-    except OSError as error:
-        raise errors.RawDataError(
-            f"{path} cannot be read ({error.strerror}); it comes with {source}"
-        ) from None
-    try:
+    with tables.naming(
+        path, f"fetch it again from {source}", "is no MATLAB 5 file, or damaged"
+    ):
         return scipy.io.loadmat(io.BytesIO(encoded))
-    except Exception as error:  # What is damaged fails in many ways.
-        raise errors.RawDataError(
-            f"{path} is no MATLAB 5 file, or damaged ({error}); fetch it again"
-            f" from {source}"
-        ) from None
 
 
 def by(shape: tuple[int, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from tflm import errors
 
 _MOST_SOURCES = 16  # That a worker is given at a time.
+_NOTE_LENGTH = 300  # Characters; the points of a source can be many.
 _READY = None  # What a worker says, among its items, when it has no source.
 
 
@@ -42,14 +43,16 @@ def read_all(
     Raises:
         RawDataError: as raised by `read`.
         OSError: as raised by `read`, with its number and file name.
-        RuntimeError: if `read` raises something else in a worker; its message
-            is the worker's traceback.
+        RuntimeError: if `read` raises something else in a worker, which is an
+            error of the program; its message is the worker's traceback, and
+            names the source. (Libraries that read a file are called where all
+            that they raise becomes an error of the data.)
         WorkerKilledError: if a worker process ends before its work.
     """
     num_workers = min(num_workers, len(sources))
     if num_workers <= 1:
         for source in sources:
-            yield from read(source)
+            yield from items(read, source)
         return
     # A pipe for each worker, not a queue for all: if a worker is killed in the
     # middle of a message its pipe ends, while a queue would wait for the rest.
@@ -84,6 +87,17 @@ def read_all(
                 process.join()
         for pipe in processes:
             pipe.close()
+
+
+def items(read: Callable[[Any], Iterable], source: Any) -> Iterator:
+    """Items of a source; an unexpected exception gets a note that names it."""
+    try:
+        yield from read(source)
+    except errors.RawDataError:
+        raise
+    except Exception as error:
+        error.add_note(f"This was raised for {repr(source)[:_NOTE_LENGTH]}")
+        raise
 
 
 def _shares(sources: Sequence, num_workers: int) -> Iterator[Sequence]:
@@ -141,7 +155,7 @@ def _work(
         pipe.send(_READY)
         while share := pipe.recv():
             for source in share:
-                for item in read(source):
+                for item in items(read, source):
                     pipe.send(item)
             pipe.send(_READY)
     except Exception as error:

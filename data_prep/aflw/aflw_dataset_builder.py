@@ -1,6 +1,9 @@
 """AFLW faces with five keypoints, as cropped for the paper; see README.md."""
 
 from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import itertools
 import pathlib
 
 import numpy as np
@@ -10,7 +13,9 @@ from data_prep import clip_builder
 from data_prep import clips
 from data_prep import matlab
 from tflm import errors
+from tflm.media import file_names
 from tflm.media import images
+from tflm.media import tables
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 IMAGES = "output"
@@ -75,12 +80,29 @@ class Builder(clip_builder.ClipBuilder):
     def sources(
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
-        if not (raw_dir / IMAGES).is_dir():
+        folder = raw_dir / IMAGES
+        if not folder.is_dir():
             raise errors.RawDataError(
-                f"{raw_dir / IMAGES} is missing; give the folder of the AFLW"
-                f" download of {URL}"
+                f"{folder} is missing; give the folder of the AFLW download of"
+                f" {URL}"
             )
-        train, test = _sources(raw_dir, TRAIN), _sources(raw_dir, TEST)
+        listed = self.listing(folder, images.SUFFIXES)
+        lists = {
+            part: _read_names(raw_dir / (part + LIST)) for part in (TRAIN, TEST)
+        }
+        names = dict.fromkeys(itertools.chain(*lists.values()))
+        files = self.find(
+            f"{folder}, as listed", names, file_names.Finder(listed.names)
+        )
+        unlisted = sorted({*listed.names} - {*files.values()})
+        self.count(
+            f"{folder}: {len(listed.names) - len(unlisted)} images",
+            {**listed.left_out, "in no list": unlisted},
+        )
+        train, test = (
+            _sources(raw_dir, part, lists[part], files)
+            for part in (TRAIN, TEST)
+        )
         num_val = int(VAL_FRACTION * len(train) + 0.5)
         return {
             "train": train[: len(train) - num_val],
@@ -89,13 +111,17 @@ class Builder(clip_builder.ClipBuilder):
         }
 
 
-def _sources(raw_dir: pathlib.Path, part: str) -> list[clip_builder.Source]:
-    """The faces of a list, in its order."""
-    names = _read_names(raw_dir / (part + LIST))
+def _sources(
+    raw_dir: pathlib.Path,
+    part: str,
+    names: Sequence[str],
+    files: Mapping[str, str],
+) -> list[clip_builder.Source]:
+    """The faces of a list, in its order; `files` maps their names to files."""
     keypoints, sizes = _read_keypoints(raw_dir / (part + POINTS), len(names))
     return [
         clip_builder.Source(
-            name, 1, (raw_dir / IMAGES / name, tuple(size), points)
+            name, 1, (raw_dir / IMAGES / files[name], tuple(size), points)
         )
         for name, size, points in zip(names, sizes.tolist(), keypoints)
     ]
@@ -103,14 +129,8 @@ def _sources(raw_dir: pathlib.Path, part: str) -> list[clip_builder.Source]:
 
 def _read_names(path: pathlib.Path) -> list[str]:
     """Paths below IMAGES, one a line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise errors.RawDataError(
-            f"{path} is no UTF-8 text; fetch it again from {URL}"
-        ) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    text = tables.read_text(path, f"it comes with the AFLW download of {URL}")
+    lines = text.splitlines()
     numbers = {}
     for number, line in enumerate(lines, start=1):
         name = line.strip()
@@ -163,10 +183,3 @@ def _read_keypoints(
         arrays.append(array.astype(np.float64))
     keypoints, sizes = arrays
     return keypoints, sizes.astype(np.int64)
-
-
-def _unreadable(path: pathlib.Path, error: OSError) -> errors.RawDataError:
-    return errors.RawDataError(
-        f"{path} cannot be read ({error.strerror}); it comes with the AFLW"
-        f" download of {URL}"
-    )

@@ -14,11 +14,13 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
+from data_prep import annotations
 from data_prep import clip_builder
 from data_prep import clips
 from data_prep import matlab
 from tflm import errors
 from tflm.media import boxes
+from tflm.media import file_names
 from tflm.media import images
 
 KEYPOINTS = (  # "Right" is the signer's own.
@@ -74,13 +76,16 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         for frame in numbers:
             path = spec.folder / f"{frame}.jpg"
             try:
-                encoded, _ = images.read_encoded(path)
+                encoded, size = images.read_encoded(path)
+                points = (
+                    spec.joints.points[rows[frame]]
+                    if frame in rows
+                    else unknown
+                )
+                annotations.check_size(str(path), size, points)
             except errors.RawDataError as error:
                 yield errors.Broken(str(path), str(error))
                 continue
-            points = (
-                spec.joints.points[rows[frame]] if frame in rows else unknown
-            )
             image, points, scale = _crop(encoded, points, spec.box)
             frames.append(clips.frame(image, frame, points, scale))
         if frames:
@@ -149,6 +154,7 @@ class Builder(clip_builder.ClipBuilder):
             "annotated_test": [],
         }
         entries = _read_entries(raw_dir / ANNOTATIONS)
+        there, needed = [], {}
         for number, entry in enumerate(entries, start=1):
             where = f"{raw_dir / ANNOTATIONS}, video {number}"
             kind = _type(entry, where)
@@ -166,6 +172,7 @@ class Builder(clip_builder.ClipBuilder):
             box = boxes.square_around(joints.points, MARGIN)
             folder = raw_dir / str(number)
             on_disk = _frames_on_disk(folder)
+            there += [f"{number}/{frame}.jpg" for frame in on_disk]
             if kind == "test":
                 selections = {"annotated_test": marked.frames}
             else:
@@ -178,10 +185,17 @@ class Builder(clip_builder.ClipBuilder):
                         f"{where}: no frame for split {split}; fetch the file"
                         " again"
                     )
+                needed |= dict.fromkeys(f"{number}/{n}.jpg" for n in frames)
                 selection = Selection(folder, frames.tolist(), joints, box)
                 splits[split].append(
                     clip_builder.Source(str(number), len(frames), selection)
                 )
+        self.find(f"{raw_dir}, as listed", needed, file_names.Finder(there))
+        unused = [name for name in there if name not in needed]
+        self.count(
+            f"{raw_dir}: {len(needed)} frames",
+            {"that are in no list of a test video": unused},
+        )
         return splits
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import itertools
 import pathlib
 
 import numpy as np
@@ -10,7 +11,9 @@ import tensorflow_datasets as tfds
 from data_prep import clip_builder
 from data_prep import clips
 from tflm import errors
+from tflm.media import file_names
 from tflm.media import images
+from tflm.media import tables
 
 KEYPOINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 IMAGES = "img_align_celeba"
@@ -36,6 +39,10 @@ PLACES = {  # Where people have them; the first that is there is read.
         "list_eval_partition.csv",
     ),
 }
+_WHERE_FROM = (
+    "it comes with CelebA (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)"
+    " or, if in MAFL/, with https://github.com/zhzhanp/TCDCN-face-alignment"
+)
 # Names that CelebA gives to the columns, x before y.
 LANDMARK_COLUMNS = tuple(
     f"{name}_{axis}"
@@ -48,13 +55,35 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads an image; `spec` is its path and its keypoints."""
     path, keypoints = source.spec
     try:
-        encoded, _ = images.read_encoded(path)
+        encoded, size = images.read_encoded(path)
+        _check_inside(path, size, keypoints)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
         return
     image, scale = images.prepare(encoded)
     keypoints = images.shrink_points(keypoints, scale)
     yield clips.still(path.name, image, keypoints, scale)
+
+
+def _check_inside(
+    path: pathlib.Path, size: tuple[int, int], keypoints: np.ndarray
+) -> None:
+    """Checks that keypoints, of which some may be NaN, are in the image.
+
+    Raises:
+        RawDataError: if one is not.
+    """
+    is_outside = ((keypoints < -0.5) | (keypoints > np.array(size) - 0.5)).any(
+        axis=1
+    )
+    if is_outside.any():
+        y, x = keypoints[np.argmax(is_outside)]
+        raise errors.RawDataError(
+            f"{path} has {size[1]} x {size[0]} pixels (width x height), but its"
+            f" {KEYPOINTS[np.argmax(is_outside)]} is listed at x {x:g}, y"
+            f" {y:g}; give the images that {LANDMARKS} is for (178 x 218), or"
+            " pass --skip_broken to leave such files out"
+        )
 
 
 class Builder(clip_builder.ClipBuilder):
@@ -96,10 +125,10 @@ class Builder(clip_builder.ClipBuilder):
     def sources(
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
-        images = _find(raw_dir, IMAGES)
-        if not images.is_dir():
+        folder = _find(raw_dir, IMAGES)
+        if not folder.is_dir():
             raise errors.RawDataError(
-                f"{images} is missing; unpack {IMAGES}.zip of CelebA there"
+                f"{folder} is missing; unpack {IMAGES}.zip of CelebA there"
             )
         landmarks = _find(raw_dir, LANDMARKS)
         keypoints = _read_keypoints(landmarks)
@@ -111,13 +140,23 @@ class Builder(clip_builder.ClipBuilder):
                         f"{landmarks} has no row for {name}, which is in"
                         f" {split}; fetch the whole file from CelebA"
                     )
+        listed = self.listing(folder, images.SUFFIXES)
+        names = dict.fromkeys(itertools.chain(*splits.values()))
+        files = self.find(
+            f"{folder}, as listed", names, file_names.Finder(listed.names)
+        )
+        unlisted = sorted({*listed.names} - {*files.values()})
+        self.count(
+            f"{folder}: {len(listed.names) - len(unlisted)} images",
+            {**listed.left_out, "in no list that is used": unlisted},
+        )
         missing = np.full([len(KEYPOINTS), 2], np.nan, np.float32)
         return {
             split: [
                 clip_builder.Source(
                     name,
                     1,
-                    (images / name, keypoints.get(name, missing)),
+                    (folder / files[name], keypoints.get(name, missing)),
                 )
                 for name in names
             ]
@@ -226,32 +265,34 @@ def _read_rows(
         RawDataError: if the file is missing, a line has another number of
             values, or an image has two lines.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError:
-        raise errors.RawDataError(
-            f"{path} is missing; it comes with CelebA"
-            " (http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) or, if in"
-            " MAFL/, with https://github.com/zhzhanp/TCDCN-face-alignment"
-        ) from None
-    lines = text.splitlines()
-    separator = None
-    if path.suffix == ".csv":
-        separator, num_header_lines = ",", 1
-        header = ",".join(["image_id", *columns])
-        if lines[:1] != [header]:
+    if not path.exists():
+        raise errors.RawDataError(f"{path} is missing; {_WHERE_FROM}")
+    text = tables.read_text(path, _WHERE_FROM)
+    is_csv = path.suffix == ".csv"
+    if is_csv:
+        lines = tables.read_rows(path, text)
+        header = ["image_id", *columns]
+        if not lines or lines[0].cells != header:
             raise errors.RawDataError(
-                f"{path}, line 1: must be {header!r}; fetch the file again"
+                f"{path}, line 1: must be {','.join(header)!r}; fetch the file"
+                " again"
             )
+        del lines[0]
+    else:
+        lines = [
+            tables.Row(number, line.split())
+            for number, line in enumerate(text.splitlines(), start=1)
+            if number > num_header_lines and line.strip()
+        ]
     rows = {}
-    for number, line in enumerate(lines, start=1):
-        if number <= num_header_lines or not line.strip():
-            continue
-        name, *values = line.strip().split(separator)
+    for line in lines:
+        number, (name, *values) = line.number, line.cells
         if len(values) != len(columns):
+            text = ("," if is_csv else " ").join(line.cells)
             raise errors.RawDataError(
-                f"{path}, line {number}: {line.strip()!r} must be an image"
-                f" name and {len(columns)} values; correct or remove the line"
+                f"{path}, line {number}: {text!r} must be an"
+                f" image name and {len(columns)} values; correct or remove the"
+                " line"
             )
         if name in rows:
             raise errors.RawDataError(

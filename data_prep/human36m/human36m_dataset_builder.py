@@ -18,7 +18,9 @@ from data_prep import clip_builder
 from data_prep import clips
 from tflm import errors
 from tflm.media import boxes
+from tflm.media import file_names
 from tflm.media import images
+from tflm.media import tables
 from tflm.media import videos
 
 JOINTS = {  # Where each is among the joints of a file; left is the actor's.
@@ -127,11 +129,23 @@ class Builder(clip_builder.ClipBuilder):
     def sources(
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
-        lengths = {
-            subject: _video_lengths(raw_dir / subject)
-            for subjects in SUBJECTS.values()
-            for subject in subjects
-        }
+        lengths, names, there = {}, [], []
+        for subject in dict.fromkeys(itertools.chain(*SUBJECTS.values())):
+            files = _files(raw_dir / subject)
+            there += [
+                f"{subject}/{part}/{name}{suffix}"
+                for (part, suffix), found in files.items()
+                for name in found
+            ]
+            lengths[subject] = {}
+            for name in sorted(set().union(*files.values())):
+                names += [
+                    f"{subject}/{part}/{name}{suffix}" for part, suffix in files
+                ]
+                path = raw_dir / subject / VIDEOS / f"{name}.mp4"
+                lengths[subject][name] = _length(path)
+        self.find(str(raw_dir), names, file_names.Finder(there))
+        self.count(f"{raw_dir}: {len(there)} files of videos and positions", {})
         splits = {}
         for split, subjects in SUBJECTS.items():
             stride = 1 if split == "train" else ANNOTATED_STRIDE
@@ -147,33 +161,36 @@ class Builder(clip_builder.ClipBuilder):
         return splits
 
 
-def _video_lengths(folder: pathlib.Path) -> dict[str, int]:
-    """Maps the name of each video of a subject to its frames, 0 if unknown.
+def _files(folder: pathlib.Path) -> dict[tuple[str, str], list[str]]:
+    """Finds the videos and the positions of a subject.
 
-    A video without positions, or positions without video, is named too: reading
-    it will say what is missing.
+    Returns:
+        Maps each part and its ending to the names there, without that of
+        videos that have no positions on purpose.
 
     Raises:
-        RawDataError: if the subject is missing.
+        RawDataError: if a part is missing.
     """
-    names = set()
+    files = {}
     for part, suffix in ((VIDEOS, ".mp4"), (POSITIONS, ".cdf")):
-        names |= (found := {p.stem for p in (folder / part).glob(f"*{suffix}")})
+        found = [path.stem for path in (folder / part).glob(f"*{suffix}")]
         if not found:
             raise errors.RawDataError(
                 f"{folder / part} holds no {suffix} file; unpack that part of"
                 f" subject {folder.name} of Human3.6M there"
             )
-    lengths = {}
-    for name in sorted(names):
-        if not name.startswith(_UNANNOTATED):
-            try:
-                lengths[name] = videos.num_frames(
-                    folder / VIDEOS / f"{name}.mp4"
-                )
-            except errors.RawDataError:
-                lengths[name] = 0
-    return lengths
+        files[part, suffix] = [
+            name for name in found if not name.startswith(_UNANNOTATED)
+        ]
+    return files
+
+
+def _length(video: pathlib.Path) -> int:
+    """Frames of a video, 0 if it is broken, which reading it will tell."""
+    try:
+        return videos.num_frames(video)
+    except errors.RawDataError:
+        return 0
 
 
 def _num_common_frames(video: pathlib.Path, num_positions: int) -> int:
@@ -201,14 +218,10 @@ def _read_positions(path: pathlib.Path) -> np.ndarray:
         RawDataError: if the file is missing or malformed.
     """
     remedy = "fetch it again, or pass --skip_broken to leave such videos out"
-    try:
+    if not path.exists():
+        raise errors.RawDataError(f"{path} is missing; {remedy}")
+    with tables.naming(path, remedy, "is no CDF file with a variable Pose"):
         pose = np.asarray(cdflib.CDF(path)["Pose"])
-    except FileNotFoundError:
-        raise errors.RawDataError(f"{path} is missing; {remedy}") from None
-    except Exception as error:  # Whatever a broken file leads cdflib to.
-        raise errors.RawDataError(
-            f"{path} is no CDF file with a variable Pose ({error}); {remedy}"
-        ) from None
     if pose.ndim == 3 and len(pose) == 1:
         pose = pose[0]
     if pose.ndim != 2 or pose.shape[1] != 2 * NUM_FILE_JOINTS:

@@ -12,17 +12,19 @@ from data_prep import clip_builder
 from data_prep import clips
 from data_prep import held_out
 from tflm import errors
+from tflm.media import folders
 from tflm.media import images
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
 TEST_FRACTION = 0.1  # With keypoints, unless asked otherwise.
 
 
 def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
-    """Reads an image; `spec` is its name, its path and its keypoints."""
-    name, path, points = source.spec
+    """Reads an image; `spec` is its name, path, keypoints and stated size."""
+    name, path, points, stated = source.spec
     try:
         encoded, size = images.read_encoded(path)
+        if stated:
+            stated.check(str(path), images.upright_size(encoded), path)
         annotations.check_size(str(path), size, points)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
@@ -51,8 +53,8 @@ class Builder(clip_builder.ClipBuilder):
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"a folder of your images ({', '.join(SUFFIXES)}), in sub-folders or"
-        " not"
+        f"a folder of your images ({', '.join(images.SUFFIXES)}), in"
+        " sub-folders or not"
     )
     MAY_SHARE = (
         frozenset(("train", "annotated_train")),
@@ -68,6 +70,7 @@ class Builder(clip_builder.ClipBuilder):
         keypoints: str | None = None,
         **kwargs,
     ):
+        self._keypoints = keypoints
         self._annotations = annotations.read(keypoints)
         self._fractions = held_out.fractions(
             val_fraction, test_fraction, self._annotations, TEST_FRACTION
@@ -86,19 +89,45 @@ class Builder(clip_builder.ClipBuilder):
     def sources(
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
-        names = _image_names(raw_dir)
-        annotated = self._annotations.check(names, raw_dir)
+        names = self._image_names(raw_dir)
+        annotated = self._annotations.check(names, raw_dir, self._skip_broken)
+        if self._keypoints:
+            self.counts.append(annotated.counts())
         return {
             split: [
                 clip_builder.Source(
                     name,
                     1,
-                    (name, raw_dir / name, annotated.points(name)),
+                    (
+                        name,
+                        raw_dir / name,
+                        annotated.points(name),
+                        annotated.stated(name),
+                    ),
                 )
                 for name in part
             ]
             for split, part in self._split(names, annotated).items()
         }
+
+    def _image_names(self, raw_dir: pathlib.Path) -> list[str]:
+        """Paths below `raw_dir`, with forward slashes, sorted."""
+        listed = self.listing(raw_dir, images.SUFFIXES, [self._keypoints])
+        names = []
+        for name in listed.names:
+            if broken := clip_builder.broken_name(raw_dir / name, name):
+                self.leave_out(broken)
+            else:
+                names.append(name)
+        if not names:
+            words = folders.in_words(listed.left_out)
+            raise errors.RawDataError(
+                f"{raw_dir} holds no image ({', '.join(images.SUFFIXES)});"
+                f" {words}{'; ' if words else ''}give the folder of your images"
+                " as --raw_dir"
+            )
+        self.count(f"{raw_dir}: {len(names)} images", listed.left_out)
+        return names
 
     def _split(
         self, names: Sequence[str], annotated: annotations.Annotations
@@ -152,27 +181,3 @@ def _how_to_fill(split: str, positions: dict[str, float]) -> str:
         need = math.floor(100 * (1.0 - max(positions.values()))) + 1
         return f"{text}; --test_fraction={need / 100} is enough for one"
     return f"{text}; lower --val_fraction or --test_fraction"
-
-
-def _image_names(raw_dir: pathlib.Path) -> list[str]:
-    """Paths below `raw_dir`, with forward slashes, sorted; no hidden ones."""
-    paths = (path.relative_to(raw_dir) for path in raw_dir.rglob("*"))
-    names = sorted(
-        path.as_posix()
-        for path in paths
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.parts)
-    )
-    if not names:
-        raise errors.RawDataError(
-            f"{raw_dir} holds no image ({', '.join(SUFFIXES)}); give the folder"
-            " of your images as --raw_dir"
-        )
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise errors.RawDataError(
-                f"the file name {name!a} in {raw_dir} is no UTF-8; rename it"
-            ) from None
-    return names

@@ -6,7 +6,6 @@ A clip is a house number, its frames are the digits: they share a style.
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
-import gzip
 import io
 import pathlib
 import shutil
@@ -25,7 +24,9 @@ from data_prep import clips
 from data_prep import progress
 from tflm import errors
 from tflm.media import boxes
+from tflm.media import file_names
 from tflm.media import images
+from tflm.media import tables
 
 SIDE = 64  # Pixels of a stored digit.
 VAL_FRACTION = 0.1  # Of the house numbers of the archive `train`.
@@ -46,6 +47,7 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         missing.discard(name)
         try:
             image = _decode(encoded)
+            _check_boxes(image, numbers[name])
         except errors.RawDataError as error:
             yield errors.Broken(
                 f"{path}/{name}",
@@ -103,7 +105,9 @@ class Builder(clip_builder.ClipBuilder):
         for archive in ("train", "test") + ("extra",) * self._extra:
             path = _find(raw_dir, archive)
             parts = {split: {} for split in splits}
-            for name, digits in _read_numbers(path).items():
+            numbers = _read_numbers(path)
+            self._check_there(path, numbers)
+            for name, digits in numbers.items():
                 if archive == "test":
                     parts["test"][name] = digits
                 elif archive == "train" and is_val(name):
@@ -113,6 +117,22 @@ class Builder(clip_builder.ClipBuilder):
             for split, numbers in parts.items():
                 splits[split] += _sources(path, split, numbers)
         return splits
+
+    def _check_there(self, path: pathlib.Path, numbers: Numbers) -> None:
+        """Checks that images are there, if they are unpacked."""
+        if not path.is_dir():  # An archive tells when it is read.
+            return
+        listed = self.listing(path, images.SUFFIXES, [path / BOXES])
+        self.find(
+            f"{path}, as {BOXES} names them",
+            numbers,
+            file_names.Finder(listed.names),
+        )
+        unnamed = [name for name in listed.names if name not in numbers]
+        self.count(
+            f"{path}: {len(listed.names) - len(unnamed)} images",
+            {**listed.left_out, f"that {BOXES} does not name": unnamed},
+        )
 
 
 def is_val(name: str) -> bool:
@@ -178,34 +198,21 @@ def _read_boxes(file: BinaryIO, where: str) -> Numbers:
     numbers of several.
     """
     numbers = {}
-    try:
-        with h5py.File(file, "r") as content:
-            names, boxes = (
-                content[f"digitStruct/{field}"][:, 0]
-                for field in ("name", "bbox")
-            )
-            with progress.Display(where, len(names), "boxes") as display:
-                for name, box in zip(names, boxes, strict=True):
-                    name = "".join(map(chr, content[name][:, 0]))
-                    numbers[name] = np.stack(
-                        [_column(content, box, field) for field in FIELDS],
-                        axis=1,
-                    )
-                    display.advance(1)
-    # What h5py and NumPy raise for what is not HDF5, or another structure.
-    except (
-        AttributeError,
-        IndexError,
-        KeyError,
-        OSError,
-        OverflowError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise errors.RawDataError(
-            f"{where} is no readable file of boxes ({error}); fetch it again"
-        ) from None
+    with (
+        tables.naming(where, "fetch it again", "is no readable file of boxes"),
+        h5py.File(file, "r") as content,
+    ):
+        names, boxes = (
+            content[f"digitStruct/{field}"][:, 0] for field in ("name", "bbox")
+        )
+        with progress.Display(where, len(names), "boxes") as display:
+            for name, box in zip(names, boxes, strict=True):
+                name = "".join(map(chr, content[name][:, 0]))
+                numbers[name] = np.stack(
+                    [_column(content, box, field) for field in FIELDS],
+                    axis=1,
+                )
+                display.advance(1)
     for name, digits in numbers.items():
         labels, sizes = digits[:, 0], digits[:, 3:]
         if (
@@ -233,13 +240,18 @@ def _column(content: h5py.File, box: h5py.Reference, field: str) -> list[float]:
 
 def _image_files(
     path: pathlib.Path, numbers: Numbers
-) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of those images that are there."""
+) -> Iterator[tuple[str, bytes | OSError]]:
+    """Names of those images that are there, and bytes or why there are none."""
     if path.is_dir():
         for name in numbers:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 with (path / name).open("rb") as file:
-                    yield name, file.read(MAX_BYTES)
+                    encoded = file.read(MAX_BYTES)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                encoded = error
+            yield name, encoded
         return
     for name, file in _members(path):
         if name in numbers:
@@ -265,20 +277,18 @@ def _members(path: pathlib.Path) -> Iterator[tuple[str, BinaryIO]]:
 @contextlib.contextmanager
 def _naming(path: pathlib.Path) -> Iterator[None]:
     """Names the archive in the errors of reading it."""
-    try:
+    with tables.naming(path, "fetch it again", "is cut short, or no .tar.gz"):
         yield
-    except (EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error) as error:
-        raise errors.RawDataError(
-            f"{path} is cut short, or no .tar.gz ({error}); fetch it again"
-        ) from None
 
 
-def _decode(encoded: bytes) -> np.ndarray:
+def _decode(encoded: bytes | OSError) -> np.ndarray:
     """uint8 `[H, W, 3]`.
 
     Raises:
         RawDataError: if it is no image; the message is a predicate.
     """
+    if isinstance(encoded, OSError):
+        raise errors.RawDataError(f"cannot be read ({encoded.strerror})")
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             return np.asarray(image.convert("RGB"))
@@ -289,6 +299,22 @@ def _decode(encoded: bytes) -> np.ndarray:
         Image.DecompressionBombError,
     ) as error:
         raise errors.RawDataError(f"does not decode ({error})") from None
+
+
+def _check_boxes(image: np.ndarray, digits: np.ndarray) -> None:
+    """Checks that every digit has a pixel of the image.
+
+    Raises:
+        RawDataError: if one has none; the message is a predicate.
+    """
+    for _, *box in digits:
+        if not boxes.overlaps(image, square(*box)):
+            top, left, height, width = box
+            raise errors.RawDataError(
+                f"has {image.shape[1]} x {image.shape[0]} pixels (width x"
+                f" height), but a box of {width:g} x {height:g} at x {left:g},"
+                f" y {top:g}"
+            )
 
 
 def _clip(clip_id: str, image: np.ndarray, digits: np.ndarray) -> dict:

@@ -19,14 +19,16 @@ from data_prep import held_out
 from tflm import errors
 from tflm.media import boxes
 from tflm.media import crops
+from tflm.media import file_names
+from tflm.media import folders
 from tflm.media import images
 from tflm.media import videos
 
-SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_SIDE = 256  # Pixels of a stored frame, unless asked otherwise.
 LEAST_TRAIN = 0.1  # Of the frames that the fractions leave to train on.
 TEST_FRACTION = 0.2  # With keypoints, unless asked otherwise.
+NOT_ANNOTATED = "images that are not annotated"
+NOT_USED = "in a part that is not used for annotations"
 _BLOCK = 8  # Clips that share a stretch of a video: each has every 8th frame.
 _PLAIN_FRAME = re.compile(r"(.+):(\d+)")
 
@@ -67,12 +69,15 @@ class Marked:
         points: frame index, or path below that folder, to float `[rows, 2]`,
             (y, x), pixels.
         view: see `View`.
+        stated: frame index or path to its size, where the annotations state
+            it.
     """
 
     name: str
     path: pathlib.Path
     points: dict[int | str, np.ndarray]
     view: View
+    stated: dict[int | str, annotations.Stated]
 
 
 def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
@@ -120,6 +125,8 @@ def _read_frames(
                 f"{marked.path}, frame {index}",
                 marked.points[index],
             )
+            if index in marked.stated:
+                marked.stated[index].check(where, image.shape[:2])
             if frame := cutter.frame(where, image, index, points):
                 yield from _clips(marked.name, [frame])
             else:
@@ -133,6 +140,8 @@ def _read_images(
         path = marked.path / name
         try:
             image = images.read_upright(path)
+            if name in marked.stated:
+                marked.stated[name].check(str(path), image.shape[:2], path)
         except errors.RawDataError as error:
             yield errors.Broken(str(path), str(error))
             continue
@@ -217,8 +226,8 @@ class Builder(clip_builder.ClipBuilder):
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {"1.1.0": "The scale of every frame."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"a folder of your videos ({', '.join(SUFFIXES)}), in sub-folders or"
-        " not"
+        f"a folder of your videos ({', '.join(videos.SUFFIXES)}), in"
+        " sub-folders or not"
     )
     MAY_SHARE = (
         frozenset(("train", "annotated_train")),
@@ -251,6 +260,7 @@ class Builder(clip_builder.ClipBuilder):
         self._stride, self._start, self._end = stride, start, end
         self._crops = crops.Options(crop, boxes, motion_crop)
         self._max_side = max_side
+        self._given = (boxes, keypoints)
         self._annotations = annotations.read(keypoints)
         self._fractions = held_out.fractions(
             val_fraction, test_fraction, self._annotations, TEST_FRACTION
@@ -271,17 +281,14 @@ class Builder(clip_builder.ClipBuilder):
     def sources(
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
-        names = _names(raw_dir, SUFFIXES)
-        if not names:
-            raise errors.RawDataError(
-                f"{raw_dir} holds no video ({', '.join(SUFFIXES)}); give the"
-                " folder of your videos as --raw_dir"
-            )
-        images = _names(raw_dir, IMAGE_SUFFIXES)
-        if self._crops.tracks:
-            self._crops.tracks.check([*names, *images], names)
-        frames = _frames_of(self._annotations.names(), names, images)
-        annotated = self._annotations.check([*images, *frames], raw_dir)
+        names, stills, left_out = self._names(raw_dir)
+        self._check_boxes(names, stills)
+        frames = _frames_of(self._annotations.names(), names, stills)
+        annotated = self._annotations.check(
+            [*stills, *frames], raw_dir, self._skip_broken, "image or video"
+        )
+        left_out[NOT_ANNOTATED] = [s for s in stills if not annotated.has(s)]
+        self.count(f"{raw_dir}: {len(names)} videos", left_out)
         whole = {name: self._range(raw_dir / name) for name in names}
         places = self._places(raw_dir, annotated, frames, whole)
         stretches = self._stretches(whole, set(places.values()))
@@ -297,7 +304,50 @@ class Builder(clip_builder.ClipBuilder):
             sources |= self._marked_sources(
                 raw_dir, annotated, places, stretches
             )
+            self.counts.append(annotated.counts())
         return sources
+
+    def _names(
+        self, raw_dir: pathlib.Path
+    ) -> tuple[list[str], list[str], dict[str, list[str]]]:
+        """Lists the raw folder.
+
+        Returns:
+            Paths of the videos, and of the images, below `raw_dir`, sorted; and
+            what is left out, see `folders.Listing`.
+        """
+        listed = self.listing(
+            raw_dir, (*videos.SUFFIXES, *images.SUFFIXES), self._given
+        )
+        names, stills = [], []
+        for name in listed.names:
+            if broken := clip_builder.broken_name(raw_dir / name, name):
+                self.leave_out(broken)
+            elif pathlib.PurePath(name).suffix.lower() in videos.SUFFIXES:
+                names.append(name)
+            else:
+                stills.append(name)
+        if not names:
+            words = folders.in_words(listed.left_out)
+            raise errors.RawDataError(
+                f"{raw_dir} holds no video ({', '.join(videos.SUFFIXES)});"
+                f" {words}{'; ' if words else ''}give the folder of your videos"
+                " as --raw_dir"
+            )
+        return names, stills, dict(listed.left_out)
+
+    def _check_boxes(self, names: list[str], stills: list[str]) -> None:
+        """Checks that --boxes and the files of the raw folder fit."""
+        if self._crops.tracks is None:
+            return
+        unknown = self._crops.tracks.check(
+            [*names, *stills], names, self._skip_broken
+        )
+        num_known = self._crops.tracks.num_videos - len(unknown)
+        self.count(
+            f"{self._given[0]}: boxes of {num_known} videos or images",
+            {"without a video": unknown},
+        )
 
     def _places(
         self,
@@ -315,20 +365,29 @@ class Builder(clip_builder.ClipBuilder):
             whole: video to its frames that are used.
         """
         places = {}
-        for name in filter(annotated.has, annotated.names()):
+        late = []
+        for name in annotated.names():
             if name in frames:
                 video, index = frames[name]
-                if whole[video] and index >= _num_frames(raw_dir / video):
-                    raise errors.RawDataError(
-                        f"{name} is annotated, but {raw_dir / video} has"
-                        f" {_num_frames(raw_dir / video)} frames; correct the"
-                        " annotation"
-                    )
-                places[name] = (video, index)
+                num_frames = _num_frames_of(raw_dir / video)
+                if num_frames is not None and index >= num_frames:
+                    late.append((name, f"{video} has {num_frames} frames"))
+                else:
+                    places[name] = (video, index)
             elif frame := annotations.deeplabcut_frame(name):
                 video = _video_of_folder(name, list(whole))
                 if video and frame[1] in whole[video]:
                     places[name] = (video, frame[1])
+        if late and not self._skip_broken:
+            described = [f"{name}: {why}" for name, why in late]
+            raise errors.RawDataError(
+                f"{self._given[1]}: {len(late)} annotated frames are beyond the"
+                f" end of their video ({folders.first_few(described)}); correct"
+                " or remove these annotations, or pass --skip_broken to leave"
+                " them out"
+            )
+        for name, _ in late:
+            annotated.leave_out("beyond the end of their video", name)
         return places
 
     def _stretches(
@@ -435,18 +494,24 @@ class Builder(clip_builder.ClipBuilder):
             name: [split for split in stretches if name in stretches[split]]
             for name in sorted(set().union(*stretches.values()))
         }
-        # Split -> video and kind -> what Marked.points has.
+        # Split -> video and kind -> key of Marked.points -> annotated name.
         marked = {s: {} for s in ("train", "test") if s in stretches}
-        unplaced = []
+        unplaced, unused = [], []
         for name in sorted(filter(annotated.has, annotated.names())):
             if name in places:
                 video, index = places[name]
                 is_frame = not (raw_dir / name).is_file()
-                for split in videos_of[video]:
-                    if index in stretches[split][video] and split in marked:
-                        part = marked[split].setdefault((video, is_frame), {})
-                        key = index if is_frame else name
-                        part[key] = annotated.points(name)
+                splits = [
+                    split
+                    for split in videos_of[video]
+                    if index in stretches[split][video] and split in marked
+                ]
+                for split in splits:
+                    part = marked[split].setdefault((video, is_frame), {})
+                    key = index if is_frame else name
+                    part[key] = name
+                if not splits:
+                    unused.append(name)
                 continue
             video = _video_of_folder(name, videos_of)
             if len(videos_of.get(video, ())) != 1:
@@ -454,14 +519,14 @@ class Builder(clip_builder.ClipBuilder):
                 continue
             (split,) = videos_of[video]
             if split in marked:
-                part = marked[split].setdefault((video, False), {})
-                part[name] = annotated.points(name)
+                marked[split].setdefault((video, False), {})[name] = name
+            else:
+                unused.append(name)
         num_test = math.ceil(self._fractions["test"] * len(unplaced))
         for number, name in enumerate(unplaced):
             split = "train" if number < len(unplaced) - num_test else "test"
             video = _video_of_folder(name, videos_of) or next(iter(videos_of))
-            part = marked[split].setdefault((video, False), {})
-            part[name] = annotated.points(name)
+            marked[split].setdefault((video, False), {})[name] = name
         for split, parts in marked.items():
             if not parts:
                 raise errors.RawDataError(
@@ -469,53 +534,68 @@ class Builder(clip_builder.ClipBuilder):
                     f" split annotated_{split}; annotate more of them, or"
                     " change --test_fraction"
                 )
-        return {
+        sources = {
             f"annotated_{split}": [
                 source
-                for (video, is_frames), points in parts.items()
-                for source in (
-                    [self._frames_source(raw_dir, split, video, points)]
-                    if is_frames
-                    else self._images_sources(raw_dir, split, video, points)
+                for (video, is_frames), keys in parts.items()
+                for source in self._part_sources(
+                    raw_dir, split, video, is_frames, keys, annotated
                 )
             ]
             for split, parts in marked.items()
         }
+        for name in unused:
+            annotated.leave_out(NOT_USED, name)
+        return sources
 
-    def _frames_source(
+    def _part_sources(
         self,
         raw_dir: pathlib.Path,
         split: str,
         video: str,
-        points: dict[int, np.ndarray],
-    ) -> clip_builder.Source:
-        marked = Marked(
-            video, raw_dir / video, points, self._view(raw_dir, video)
-        )
-        return clip_builder.Source(
-            f"annotated {split} frames of {video}", len(points), marked
-        )
-
-    def _images_sources(
-        self,
-        raw_dir: pathlib.Path,
-        split: str,
-        video: str,
-        points: dict[str, np.ndarray],
+        is_frames: bool,
+        keys: dict[int | str, str],
+        annotated: annotations.Annotations,
     ) -> list[clip_builder.Source]:
-        """One source, or one per image if each has a box of its own."""
-        if self._crops.tracks is None:
-            view = self._view(raw_dir, video)
-            marked = Marked(video, raw_dir, points, view)
-            group = f"annotated {split} images of {video}"
-            return [clip_builder.Source(group, len(points), marked)]
-        return [
-            clip_builder.Source(
-                name,
-                1,
-                Marked(name, raw_dir, {name: one}, self._view(raw_dir, name)),
+        """The annotated frames or images of a video that are in a split.
+
+        One source, or one per image if each has a box of its own.
+
+        Args:
+            raw_dir: of the videos.
+            split: "train" or "test".
+            video: see `Marked.name`.
+            is_frames: whether they are frames, not images.
+            keys: key of `Marked.points` to the name in `annotated`.
+            annotated: the keypoints.
+        """
+
+        def marked(path: pathlib.Path, view_of: str, keys) -> Marked:
+            return Marked(
+                view_of,
+                path,
+                {key: annotated.points(name) for key, name in keys.items()},
+                self._view(raw_dir, view_of),
+                {
+                    key: stated
+                    for key, name in keys.items()
+                    if (stated := annotated.stated(name))
+                },
             )
-            for name, one in points.items()
+
+        if is_frames or self._crops.tracks is None:
+            path = raw_dir / video if is_frames else raw_dir
+            kind = "frames" if is_frames else "images"
+            return [
+                clip_builder.Source(
+                    f"annotated {split} {kind} of {video}",
+                    len(keys),
+                    marked(path, video, keys),
+                )
+            ]
+        return [
+            clip_builder.Source(name, 1, marked(raw_dir, name, {name: name}))
+            for name in keys.values()
         ]
 
 
@@ -525,15 +605,12 @@ def _num_frames(path: pathlib.Path) -> int:
     return videos.num_frames(path)
 
 
-def _names(raw_dir: pathlib.Path, suffixes: Sequence[str]) -> list[str]:
-    """Paths below `raw_dir`, with forward slashes, sorted; no hidden ones."""
-    paths = (path.relative_to(raw_dir) for path in raw_dir.rglob("*"))
-    return sorted(
-        path.as_posix()
-        for path in paths
-        if path.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in path.parts)
-    )
+def _num_frames_of(path: pathlib.Path) -> int | None:
+    """None if the video is broken, which is met again when it is read."""
+    try:
+        return _num_frames(path)
+    except errors.RawDataError:
+        return None
 
 
 def _frames_of(
@@ -546,13 +623,11 @@ def _frames_of(
         names: of the videos.
         images: paths of image files.
     """
-    paths = set(images)
-    endings = {
-        ending for image in images for ending in annotations.endings(image)
-    }
+    finder = file_names.Finder(images, by_ending=True)
+    composed = {name: file_names.composed(name) for name in names}
     found = {}
     for name in annotated:
-        if name in endings or not paths.isdisjoint(annotations.endings(name)):
+        if finder.find(name):
             continue
         if match := _PLAIN_FRAME.fullmatch(name):
             shown, index = match[1], int(match[2])
@@ -560,11 +635,12 @@ def _frames_of(
             shown, index = frame
         else:
             continue
+        shown = file_names.composed(shown)
         fitting = [
             video
-            for video in names
-            if shown in (video, pathlib.PurePosixPath(video).stem)
-            or video.endswith(f"/{shown}")
+            for video, text in composed.items()
+            if shown in (text, pathlib.PurePosixPath(text).stem)
+            or text.endswith(f"/{shown}")
         ]
         if len(fitting) == 1:
             found[name] = (fitting[0], index)
@@ -573,6 +649,10 @@ def _frames_of(
 
 def _video_of_folder(image: str, names: Sequence[str]) -> str | None:
     """The only video named like the folder of an image, if there is one."""
-    folder = pathlib.PurePosixPath(image).parent.name
-    fitting = [v for v in names if pathlib.PurePosixPath(v).stem == folder]
+    folder = file_names.composed(pathlib.PurePosixPath(image).parent.name)
+    fitting = [
+        video
+        for video in names
+        if file_names.composed(pathlib.PurePosixPath(video).stem) == folder
+    ]
     return fitting[0] if len(fitting) == 1 else None

@@ -1,5 +1,6 @@
 """VoxCeleb: frames of face tracks of people who talk; see README.md."""
 
+import collections
 from collections.abc import Iterator
 import math
 import pathlib
@@ -11,18 +12,20 @@ from data_prep import clip_builder
 from data_prep import clips
 from data_prep import held_out
 from tflm import errors
+from tflm.media import file_names
+from tflm.media import folders
 from tflm.media import images
+from tflm.media import tables
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 RATE = "1.6"  # A folder between identity and video in some releases.
 MAX_SIDE = 256  # Pixels of a stored frame.
 VAL_FRACTION = 0.05  # Of the identities.
 
 
 def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
-    """Reads the frames of a video; `spec` is its clips' name and its folder."""
-    name, folder = source.spec
-    numbered = list(enumerate(_image_names(folder)))
+    """Reads a video; `spec`: its clips' name, folder, names of images."""
+    name, folder, image_names = source.spec
+    numbered = list(enumerate(image_names))
     for number, part in enumerate(clips.strided(numbered)):
         frames = []
         for index, image_name in part:
@@ -98,13 +101,21 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
     ) -> dict[str, list[clip_builder.Source]]:
         splits = {"train": [], "val": []}
         positions = {}
-        for identity in self._identities(raw_dir):
-            videos = _sources(raw_dir, identity)
-            if not videos:
-                continue
+        for identity, videos in self._videos(raw_dir).items():
             positions[identity] = held_out.position(identity)
             is_val = positions[identity] < self._val_fraction
-            splits["val" if is_val else "train"] += videos
+            splits["val" if is_val else "train"] += [
+                clip_builder.Source(
+                    identity,
+                    len(names),
+                    (
+                        f"{identity}/{video}",
+                        raw_dir / folder,
+                        tuple(sorted(names, key=_by_number)),
+                    ),
+                )
+                for (video, folder), names in sorted(videos.items())
+            ]
         if not positions:
             raise errors.RawDataError(
                 f"{raw_dir} holds no IDENTITY/VIDEO/*.jpg or"
@@ -118,61 +129,63 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
                 raise errors.RawDataError(_how_to_fill(split, positions))
         return splits
 
-    def _identities(self, raw_dir: pathlib.Path) -> list[str]:
-        """Names of the identities that are not left out, sorted."""
-        identities = _folders(raw_dir)
+    def _videos(
+        self, raw_dir: pathlib.Path
+    ) -> dict[str, dict[tuple[str, str], list[str]]]:
+        """Finds the images of the identities that are not left out.
+
+        Returns:
+            Maps identity to video and its folder below `raw_dir` to the paths
+            of its images below that.
+        """
+        listed = self.listing(raw_dir, images.SUFFIXES)
+        left_out = dict(listed.left_out)
+        parts = [(name, name.split("/")) for name in listed.names]
+        with_rate = {p[0] for _, p in parts if len(p) > 2 and p[1] == RATE}
+        excluded = self._excluded(raw_dir, {p[0] for _, p in parts})
+        found = collections.defaultdict(lambda: collections.defaultdict(list))
+        num_images = 0
+        for name, (identity, *rest) in parts:
+            start = int(identity in with_rate)
+            if identity in excluded:
+                reason = f"of the {len(excluded)} identities to leave out"
+            elif start and rest[:1] != [RATE]:
+                reason = f"beside {RATE}"
+            elif not 2 <= len(rest[start:]) <= 3:
+                reason = "in no IDENTITY/VIDEO or IDENTITY/VIDEO/UTTERANCE"
+            elif broken := clip_builder.broken_name(raw_dir / name, name):
+                self.leave_out(broken)
+                continue
+            else:
+                folder = "/".join([identity, *rest[: start + 1]])
+                image = "/".join(rest[start + 1 :])
+                found[identity][rest[start], folder].append(image)
+                num_images += 1
+                continue
+            left_out.setdefault(reason, []).append(name)
+        self.count(f"{raw_dir}: {num_images} images", left_out)
+        return dict(sorted(found.items()))
+
+    def _excluded(
+        self, raw_dir: pathlib.Path, identities: set[str]
+    ) -> set[str]:
+        """Those of the identities that are to be left out."""
         if self._exclude_identities is None:
-            return identities
-        excluded = _read_names(self._exclude_identities)
-        for name, number in excluded.items():
-            if name not in identities:
-                raise errors.RawDataError(
-                    f"{self._exclude_identities}, line {number}: no identity"
-                    f" {name!r} in {raw_dir}; correct or remove the line"
-                )
-        return [name for name in identities if name not in excluded]
-
-
-def _sources(raw_dir: pathlib.Path, identity: str) -> list[clip_builder.Source]:
-    """The videos of an identity that have images."""
-    folder = raw_dir / identity
-    if (folder / RATE).is_dir():
-        folder = folder / RATE
-    sources = []
-    for video in _folders(folder):
-        if num_frames := len(_image_names(folder / video)):
-            spec = (f"{identity}/{video}", folder / video)
-            sources.append(clip_builder.Source(identity, num_frames, spec))
-    return sources
-
-
-def _folders(parent: pathlib.Path) -> list[str]:
-    """Names of the folders in `parent`, sorted; no hidden ones."""
-    return sorted(
-        path.name
-        for path in parent.iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    )
-
-
-def _image_names(video: pathlib.Path) -> list[str]:
-    """Images in a folder and the folders in it, such as utterances.
-
-    Deeper folders are not looked into, so links to a folder above do no harm.
-
-    Returns:
-        Paths below `video`, sorted, 2 before 10.
-    """
-    names = [path.name for path in video.iterdir()]
-    for folder in _folders(video):
-        paths = (video / folder).iterdir()
-        names += [f"{folder}/{path.name}" for path in paths]
-    return sorted(filter(_is_image, names), key=_by_number)
-
-
-def _is_image(name: str) -> bool:
-    last = name.rpartition("/")[2]
-    return last.lower().endswith(SUFFIXES) and not last.startswith(".")
+            return set()
+        asked = _read_names(self._exclude_identities)
+        finder = file_names.Finder(identities)
+        excluded, missing = set(), []
+        for name, number in asked.items():
+            excluded.update(found := finder.find(name))
+            if not found:
+                missing.append(f"line {number}: {finder.describe(name)}")
+        if missing:  # A slip of the pen would let somebody in.
+            raise errors.RawDataError(
+                f"{self._exclude_identities}: {len(missing)} of {len(asked)}"
+                f" identities are not in {raw_dir}"
+                f" ({folders.first_few(missing)}); correct or remove the lines"
+            )
+        return excluded
 
 
 def _by_number(name: str) -> list[str | int]:
@@ -183,17 +196,11 @@ def _by_number(name: str) -> list[str | int]:
 
 def _read_names(path: str) -> dict[str, int]:
     """Maps identity to its line in a file of one a line."""
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise errors.RawDataError(
-            f"{path} is no UTF-8 text; save it as such"
-        ) from None
-    except OSError as error:
-        raise errors.RawDataError(
-            f"--exclude_identities={path} cannot be read ({error.strerror});"
-            " give the path of a text file of one identity a line"
-        ) from None
+    text = tables.read_text(
+        path,
+        "give the path of a text file of one identity a line",
+        "--exclude_identities=",
+    )
     lines = enumerate(text.splitlines(), start=1)
     return {line.strip(): number for number, line in lines if line.strip()}
 

@@ -1,6 +1,8 @@
 import json
 import pathlib
 import tempfile
+import unicodedata
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -8,6 +10,7 @@ import numpy as np
 
 from data_prep import annotations
 from tflm import errors
+from tflm.media import tables
 
 NAN = np.nan
 RAW_DIR = pathlib.Path("raw")
@@ -131,10 +134,9 @@ class ReadTest(FileTest):
         self._assert_refused(
             "image,a_x,a_y\na.jpg,,\n", "annotates no image; leave --keypoints"
         )
-        self._assert_refused("image\n" + "a" * 200_000, "line 2: field larger")
-        self.path.write_bytes(b"\x89HDF\r\n\x1a\n")
-        with self.assertRaisesRegex(errors.RawDataError, "no UTF-8 text; save"):
-            annotations.read(str(self.path))
+        self._assert_refused(
+            "image\n" + "a" * 200_000, "line 2 .*field larger.*close the quote"
+        )
         with self.assertRaisesRegex(
             errors.RawDataError, "--keypoints=no.csv cannot be read .No such"
         ):
@@ -148,10 +150,85 @@ class ReadTest(FileTest):
                 f"line {number}: a.jpg is also in line {number - 2}; keep one",
             )
         coco = _coco()
-        coco["annotations"].append(coco["annotations"][0])
+        other = {**coco["annotations"][0], "keypoints": [1, 1, 2, 1, 1, 2]}
+        coco["annotations"].append(other)
         self._assert_refused(
             coco, r"annotations\[4\]: more/b.jpg is also in annotations\[0\]"
         )
+
+    def test_an_entry_that_is_there_twice_counts_once(self):
+        found = self._read(PLAIN + "a.jpg,1.5,2,,\n")
+
+        self.assertEqual(found.names(), ["a.jpg", "more/b.jpg"])
+        self.assertEqual(
+            found.counts(),
+            f"{self.path}: 2 entries read; left out: 1 that repeat another"
+            " (a.jpg)",
+        )
+
+    def test_what_spreadsheets_save(self):
+        expected = self._read(PLAIN)
+        semicolons = PLAIN.replace(",", ";")
+        for name, content in {
+            "utf-16 of Excel's Unicode text": PLAIN.replace(",", "\t").encode(
+                "utf-16"
+            ),
+            "utf-16 without a mark": PLAIN.encode("utf-16-le"),
+            "utf-16, big-endian": PLAIN.encode("utf-16-be"),
+            "semicolons": semicolons.encode(),
+            "decimal commas": semicolons.replace(".5", ",5").encode(),
+            "a line for Excel": b"sep=;\r\n" + semicolons.encode(),
+            "quotes": PLAIN.replace("a.jpg", '"a.jpg"').encode(),
+            "lines end as on an old Mac": PLAIN.replace("\n", "\r").encode(),
+            "empty columns": PLAIN.replace("\n", ",,\n").encode(),
+            "blanks and capitals": PLAIN.replace(
+                "image,nose_x", "Image, nose_X"
+            ).encode(),
+            "DeepLabCut with semicolons": DEEPLABCUT.replace(",", ";").encode(),
+        }.items():
+            with self.subTest(name):
+                self.path.write_bytes(content)
+                found = annotations.read(str(self.path))
+                self.assertEqual(found.keypoint_names, ["nose", "tail"])
+                self.assertEqual(found.names(), expected.names())
+                for image in expected.names():
+                    np.testing.assert_array_equal(
+                        found.points(image), expected.points(image)
+                    )
+
+    def test_letters_of_windows(self):
+        self.path.write_bytes(
+            PLAIN.replace("a.jpg", "Zoë.jpg").encode("cp1252")
+        )
+        found = annotations.read(str(self.path))
+        self.assertEqual(found.names(), ["Zoë.jpg", "more/b.jpg"])
+
+    @parameterized.parameters(
+        (b"PK\x03\x04 xl/worksheets", "is a spreadsheet .* save it as CSV"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file; give the CSV file beside it"),
+        (b"\x1f\x8b\x08", "is compressed; unpack it"),
+        (PLAIN.encode() + b"\0\0\0", r"line 4: .*x00.* no character of a text"),
+        (b"image,a_x,a_y\n\x81\x8d,1,2", "is no text .*save it as UTF-8"),
+        (b'image,a_x,a_y\nb,1,2\n"a,1,2\nc,1,2\n', "line 3: a cell goes on"),
+    )
+    def test_what_is_no_table(self, content, message):
+        self.path.write_bytes(content)
+        with self.assertRaisesRegex(errors.RawDataError, message) as caught:
+            annotations.read(str(self.path))
+        self.assertIn(str(self.path), str(caught.exception))
+
+    @parameterized.parameters(
+        (tables.csv, "reader", PLAIN), (annotations.json, "loads", "{}")
+    )
+    def test_whatever_a_parser_raises_is_one_line(self, parser, name, content):
+        with mock.patch.object(
+            parser, name, side_effect=ZeroDivisionError("two\nlines")
+        ):
+            self._assert_refused(content, "ZeroDivisionError: two lines")
+        with mock.patch.object(
+            annotations, "_parse_points", side_effect=AttributeError("odd")
+        ):
+            self._assert_refused(PLAIN, "cannot be read .AttributeError: odd.;")
 
     def test_a_keypoint_has_a_name_of_its_own(self):
         message = "2 keypoints are named 'nose'"
@@ -265,7 +342,7 @@ class CocoTest(FileTest):
     def test_images(self):
         coco = _coco()
         coco["images"][1]["id"] = 7
-        self._assert_refused(coco, r"images\[1\]: .*'more/b.jpg' and 7")
+        self._assert_refused(coco, r"images\[1\]: 'more/b.jpg' has the id 7 of")
         del coco["images"][1]["file_name"]
         self._assert_refused(coco, r"images\[1\]: .*None and 7")
 
@@ -273,7 +350,35 @@ class CocoTest(FileTest):
     def test_annotation_of_no_image(self, image_id):
         coco = _coco()
         coco["annotations"][1]["image_id"] = image_id
-        self._assert_refused(coco, r"annotations\[1\]: no image has the id")
+        found = self._read(coco)
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            r"1 of 2 entries .*annotations\[1\], image_id .*: no image has",
+        ):
+            found.check(["more/b.jpg"], RAW_DIR)
+        checked = found.check(["more/b.jpg"], RAW_DIR, skip_broken=True)
+        self.assertEqual(checked.names(), ["more/b.jpg"])
+        self.assertIn("1 without an image", checked.counts())
+
+    def test_ids_as_numbers_and_as_text_are_the_same(self):
+        coco = _coco()
+        coco["annotations"][0]["image_id"] = "5"
+        coco["annotations"][1]["image_id"] = 7.0
+        coco["annotations"][1]["category_id"] = "1"
+        self.assertEqual(self._read(coco).names(), self._read(_coco()).names())
+
+    def test_what_is_left_out_is_counted(self):
+        coco = _coco()
+        crowd = {**coco["annotations"][0], "iscrowd": 1}
+        coco["annotations"].append(crowd)
+        coco["images"].append(coco["images"][0])
+        self.assertEqual(
+            self._read(coco).counts(),
+            f"{self.path}: 2 entries read; left out:"
+            " 1 in another category (annotations[3]),"
+            " 1 for a crowd (annotations[4]),"
+            " 1 without keypoints (a.jpg), 1 that repeat another (images[3])",
+        )
 
     @parameterized.named_parameters(
         ("too_short", [1, 2, 2]),
@@ -348,13 +453,13 @@ class CheckTest(FileTest):
 
     def test_whole_names_of_folders_are_compared(self):
         self._assert_mismatch(
-            "line 2: no image 'a.jpg' in raw; correct the path",
+            "1 of 2 entries have no image there .line 2: 'a.jpg'.; correct",
             PLAIN,
             "aa.jpg",
             "more/b.jpg",
         )
         self._assert_mismatch(
-            "line 3: no image 'more/b.jpg' in raw",
+            "line 3: 'more/b.jpg'",
             PLAIN,
             "a.jpg",
             "nomore/b.jpg",
@@ -362,15 +467,68 @@ class CheckTest(FileTest):
 
     def test_no_image(self):
         self._assert_mismatch(
-            "line 5: no image 'labeled-data/mouse/img22.png' in raw",
+            "line 5: 'labeled-data/mouse/img22.png'",
             THREE_CELLS,
             "mouse/img01.png",
             "other/img22.png",
         )
         with self.assertRaisesRegex(
-            errors.RawDataError, r"annotations\[0\]: no image 'more/b.jpg' in"
+            errors.RawDataError, r"annotations\[0\]: 'more/b.jpg'"
         ):
             self._check(_coco(), "a.jpg")
+
+    def test_all_that_have_no_image_are_told_at_once_or_left_out(self):
+        lines = [f"{number}.jpg,1,2,3,4" for number in range(60)]
+        found = self._read("\n".join([*PLAIN.splitlines()[:1], *lines]))
+        images = [f"{number}.jpg" for number in range(0, 60, 2)]
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            r"30 of 60 entries .*\(line 3: '1.jpg', line 5: '3.jpg', line 7:"
+            r" '5.jpg', \.\.\.\); .*--skip_broken",
+        ):
+            found.check(images, RAW_DIR)
+
+        checked = found.check(images, RAW_DIR, skip_broken=True)
+
+        self.assertEqual(checked.names(), images)
+        self.assertEqual(
+            checked.counts(),
+            f"{self.path}: 30 entries read; left out: 30 without an image"
+            " (1.jpg, 3.jpg, 5.jpg, ...)",
+        )
+        with self.assertRaisesRegex(errors.RawDataError, "60 of 60 entries"):
+            found.check(["a.jpg"], RAW_DIR, skip_broken=True)
+
+    def test_names_that_look_the_same_are_the_same(self):
+        text = PLAIN.replace("more/b", "Zoë/é").replace("a.jpg", "á.jpg")
+        for of_file, of_disk in (("NFC", "NFD"), ("NFD", "NFC")):
+            images = [
+                unicodedata.normalize(of_disk, name)
+                for name in ("á.jpg", "x/Zoë/é.jpg")
+            ]
+            found = self._check(unicodedata.normalize(of_file, text), *images)
+            self.assertEqual(found.names(), images)
+
+    def test_two_files_that_look_the_same(self):
+        both = [unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD")]
+        text = PLAIN.replace("a.jpg", both[1])
+        found = self._check(text, *both, "more/b.jpg")  # The very same name.
+        self.assertEqual(found.names(), [both[1], "more/b.jpg"])
+        self._assert_mismatch(
+            r"'e\\u0301.jpg' or '\\xe9.jpg' of raw, which look the same",
+            text.replace(both[1], "x/é.jpg"),
+            *both,
+            "more/b.jpg",
+        )
+
+    def test_names_that_are_nearly_there(self):
+        self._assert_mismatch(
+            "'a.jpg', but there is A.JPG: capitals differ, line 3:"
+            " 'more/b.jpg', but there is more/b.png: the ending differs",
+            PLAIN,
+            "A.JPG",
+            "more/b.png",
+        )
 
     def test_two_images(self):
         self._assert_mismatch(

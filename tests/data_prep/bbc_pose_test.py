@@ -171,7 +171,8 @@ class BbcPoseTest(builder_case.BuilderCase):
         frames = np.arange(1.0, 2_501.0)
         self._change(1, train_frames=frames, train_joints=joints)
 
-        chosen = self._sources()["annotated_train"][0].spec.frames
+        sources = self._sources(skip_broken=True)  # Most have no image.
+        chosen = sources["annotated_train"][0].spec.frames
 
         self.assertLen(set(chosen), 1_000)
         self.assertNotIn(701, chosen)
@@ -207,11 +208,20 @@ class BbcPoseTest(builder_case.BuilderCase):
         frames = self._sources()["train"][0].spec.frames
         self.assertEqual(frames, [1, 2, 3, 4, 12])
 
+    def test_a_frame_too_small_for_its_joints_is_named(self):
+        Image.new("RGB", (2, 2)).save(self.raw_dir / "1/4.jpg")
+        with self.assertRaisesRegex(
+            errors.RawDataError, "1/4.jpg: a keypoint .* outside .* 2 x 2 pix"
+        ):
+            self._build()
+
     def test_absent_and_broken_frames_are_named_or_skipped(self):
         (self.raw_dir / "1/4.jpg").unlink()  # Annotated.
         path = self.raw_dir / "4/3.jpg"
         path.write_bytes(path.read_bytes()[:200])
-        with self.assertRaisesRegex(errors.RawDataError, "1/4.jpg is missing"):
+        with self.assertRaisesRegex(
+            errors.RawDataError, "1 of 12 files are missing .*1/4.jpg"
+        ):
             self._build()
 
         built = self._build(skip_broken=True)

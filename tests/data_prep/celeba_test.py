@@ -1,4 +1,7 @@
+import os
+
 import numpy as np
+from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep.celeba import celeba_dataset_builder
@@ -173,9 +176,40 @@ class CelebaTest(builder_case.BuilderCase):
         ):
             self._build()
 
+    def test_an_image_of_another_ending_is_hinted_at(self):
+        folder = self.raw_dir / "img_align_celeba"
+        os.rename(folder / "000003.jpg", folder / "000003.png")
+        with self.assertRaisesRegex(
+            errors.RawDataError, "000003.jpg', but there is 000003.png: the end"
+        ):
+            self._build()
+
+    def test_keypoints_of_another_image_are_refused(self):
+        path = self.raw_dir / "img_align_celeba/000003.jpg"
+        Image.open(path).resize((20, 20)).save(path)
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            r"000003.jpg has 20 x 20 pixels .* left_eye is listed at x \d+, y",
+        ):
+            self._build()
+        self.assertEqual(self._build(skip_broken=True).skipped, [str(path)])
+
+    def test_images_in_no_list_are_counted(self):
+        built = self._build()
+        folder = self.raw_dir / "img_align_celeba"
+        self.assertEqual(
+            list(built.counts),
+            [
+                f"{folder}: 10 images read; left out: 1 in no list that is used"
+                " (000011.jpg)"
+            ],
+        )
+
     def test_absent_image_is_named_or_skipped(self):
         (self.raw_dir / "img_align_celeba/000003.jpg").unlink()
-        with self.assertRaisesRegex(errors.RawDataError, "000003.jpg.*missing"):
+        with self.assertRaisesRegex(
+            errors.RawDataError, "1 of 10 files .*000003.jpg"
+        ):
             self._build()
 
         built = self._build(skip_broken=True)

@@ -319,7 +319,7 @@ class CliTest(absltest.TestCase):
         # As built before an option was there.
         path = next(self.data_dir.rglob("metadata.json"))
         metadata = json.loads(path.read_text())
-        del metadata["options"]["val_fraction"]
+        del metadata["options"]["val_fraction"], metadata["counts"]
         path.write_text(json.dumps(metadata))
         self.assertEqual(self._run(*arguments)[0], 0)
 
@@ -369,12 +369,14 @@ class CliTest(absltest.TestCase):
             num_clips={},
             num_frames={},
             skipped=["b\udcff.png"],
+            counts=["raw\udcfe: 3 images read"],
         )
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         with contextlib.redirect_stdout(out):
             cli._report(built)
             out.flush()
         self.assertIn(rb"b\udcff.png", out.buffer.getvalue())
+        self.assertIn(rb"raw\udcfe: 3 images", out.buffer.getvalue())
 
     def test_killed_build_is_not_read_and_is_redone(self):
         # Enough images that the build cannot end before it is killed.

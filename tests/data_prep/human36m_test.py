@@ -214,12 +214,20 @@ class Human36mTest(builder_case.BuilderCase):
         shutil.copy(self.video, self.video.with_name("_ALL 1.54138969.mp4"))
         self.assertEqual(self._build().num_clips["train"], 5)
 
+    def test_whatever_reading_positions_raises_is_one_line(self):
+        with mock.patch.object(
+            human36m_dataset_builder.cdflib,
+            "CDF",
+            side_effect=ZeroDivisionError("odd"),
+        ):
+            self.assertRegex(self._message(), "no CDF .*ZeroDivisionError: odd")
+
     def test_a_missing_file_of_a_pair_is_named_or_skipped(self):
         self.positions.unlink()
         (self.raw_dir / "S6/Videos/Walking.54138969.mp4").unlink()
         shutil.copy(self.video, self.raw_dir / "S6/Videos/Extra.1.mp4")
         with self.assertRaisesRegex(
-            errors.RawDataError, f"{VIDEO}.cdf is missing"
+            errors.RawDataError, f"3 of 18 files are missing .*{VIDEO}.cdf"
         ):
             self._build()
 

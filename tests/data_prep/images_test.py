@@ -1,6 +1,11 @@
+import json
 import os
 import pathlib
+import shutil
+import struct
 import tempfile
+import unicodedata
+import zlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -176,10 +181,65 @@ class ImagesTest(parameterized.TestCase):
 
     def test_annotated_image_that_is_not_there_is_an_error(self):
         (self.raw_dir / "c.bmp").unlink()
+        options = {"test_fraction": 0.0, "keypoints": str(self.csv)}
         with self.assertRaisesRegex(
-            errors.RawDataError, f"{self.csv}, line 4: no image 'c.bmp'"
+            errors.RawDataError, f"{self.csv}: 1 of 4 .* .line 4: 'c.bmp'"
         ):
-            self._build(test_fraction=0.0, keypoints=str(self.csv))
+            self._build(**options)
+
+        built = self._build(skip_broken=True, **options)
+
+        self.assertEqual(built.num_clips, {"train": 5, "annotated_train": 3})
+        self.assertIn(
+            f"{self.csv}: 3 entries read; left out: 1 without an image (c.bmp)",
+            built.counts,
+        )
+
+    def _turned(self, width: int, height: int) -> dict:
+        """A photograph of 30 x 20 pixels, shown 20 x 30, and what is stated."""
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        photo = Image.new("RGB", (30, 20), "teal")
+        photo.save(self.raw_dir / "a.jpg", exif=exif)
+        path = self.root / "coco.json"
+        image = {"id": 1, "file_name": "a.jpg"}
+        category = {"id": 1, "name": "face", "keypoints": ["nose"]}
+        marked = {"image_id": 1, "category_id": 1, "keypoints": [5, 6, 2]}
+        content = {
+            "images": [{**image, "width": width, "height": height}],
+            "annotations": [marked],
+            "categories": [category],
+        }
+        path.write_text(json.dumps(content))
+        return {"keypoints": str(path), "test_fraction": 0.0}
+
+    def test_a_stated_size_is_that_of_the_upright_image(self):
+        built = self._build(**self._turned(20, 30))
+        self.assertEqual(built.num_clips["annotated_train"], 1)
+
+    @parameterized.parameters(
+        (30, 20, "states 30 x 20; it was annotated as it is stored.*exiftool"),
+        (40, 60, "states 40 x 60; its keypoints would be misplaced"),
+    )
+    def test_another_stated_size_is_refused(self, width, height, words):
+        with self.assertRaisesRegex(
+            errors.RawDataError, rf"a.jpg has 20 x 30 pixels .*\[0\], {words}"
+        ):
+            self._build(**self._turned(width, height))
+        self.assertFalse((self.root / "data").exists())
+
+    def test_names_written_as_macos_does(self):
+        name = "Zoë_0.jpg"
+        os.rename(
+            self.raw_dir / "a.jpg",
+            self.raw_dir / unicodedata.normalize("NFD", name),
+        )
+        self.csv.write_text(f"image,a_x,a_y\n{name},1,2\n")
+        built = self._build(test_fraction=0.0, keypoints=str(self.csv))
+        self.assertEqual(
+            self._names(built, "annotated_train"),
+            [unicodedata.normalize("NFD", name)],
+        )
 
     def test_empty_split_says_which_fraction_is_enough(self):
         with self.assertRaisesRegex(
@@ -193,26 +253,87 @@ class ImagesTest(parameterized.TestCase):
         (self.raw_dir / "._a.jpg").write_bytes(b"not an image")
         self.assertEqual(self._build().num_clips, {"train": 6})
 
+    def test_what_is_left_out_is_counted(self):
+        (self.raw_dir / "IMG_1.HEIC").write_bytes(b"x")
+        (self.raw_dir / "x.png").mkdir()
+        os.mkfifo(self.raw_dir / "pipe.png")
+        built = self._build(test_fraction=0.0, keypoints=str(self.csv))
+        self.assertEqual(
+            list(built.counts),
+            [
+                f"{self.raw_dir}: 6 images read; left out: 1 of a kind that is"
+                " not read; convert to JPEG or PNG (IMG_1.HEIC), 1 that are no"
+                " files (pipe.png), 3 with another ending"
+                " (CollectedData_Ann.csv, coco.json, notes.txt)",
+                f"{self.csv}: 4 entries read",
+            ],
+        )
+
+    def test_a_folder_of_other_images_says_so(self):
+        for path in self.raw_dir.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (self.raw_dir / "IMG_1.HEIC").write_bytes(b"x")
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            "holds no image .*left out: 1 of a kind .*not read.*IMG_1.HEIC",
+        ):
+            self._build()
+
+    @parameterized.parameters(".tif", ".TIFF", ".pgm")
+    def test_what_predict_reads_is_read(self, suffix):
+        Image.new("RGB", (9, 9)).save(self.raw_dir / f"page{suffix}")
+        self.assertEqual(self._build().num_clips, {"train": 7})
+
+    def test_a_linked_folder_is_read_once(self):
+        other = self.root / "other"
+        other.mkdir()
+        Image.new("RGB", (9, 9)).save(other / "g.png")
+        for name in ("day1", "day2"):
+            (self.raw_dir / name).symlink_to(other)
+        built = self._build()
+        self.assertEqual(built.num_clips, {"train": 7})
+        self.assertIn("1 links to a folder that is read anyway", *built.counts)
+
     def test_loops_of_links_end(self):
         (self.raw_dir / "more/up").symlink_to(self.raw_dir)
         (self.raw_dir / "itself").symlink_to(self.raw_dir / "itself")
         self.assertEqual(self._build().num_clips, {"train": 6})
 
-    def test_link_to_itself_is_named(self):
+    def test_link_to_itself_is_counted(self):
         (self.raw_dir / "loop.png").symlink_to(self.raw_dir / "loop.png")
-        with self.assertRaisesRegex(
-            errors.RawDataError, "loop.png does not decode .*symbolic links"
-        ):
-            self._build()
+        self.assertIn("1 links to nothing (loop.png)", *self._build().counts)
 
-    def test_name_that_is_no_utf_8_is_named(self):
+    def test_name_that_is_no_utf_8_is_named_or_skipped(self):
         path = os.path.join(os.fsencode(self.raw_dir), b"caf\xe9.png")
         with open(path, "wb"):
             pass
         with self.assertRaisesRegex(
-            errors.RawDataError, r"'caf\\udce9.png' in .*rename"
+            errors.RawDataError,
+            r"'caf\\udce9.png' is no .*rename.*--skip",
         ):
             self._build()
+
+        built = self._build(skip_broken=True)
+
+        self.assertEqual(built.num_clips, {"train": 6})
+        self.assertEqual(list(built.skipped), [os.fsdecode(path)])
+
+    @parameterized.parameters("empty.png", "zero.png")
+    def test_a_file_without_pixels_is_named_or_skipped(self, name):
+        path = self.raw_dir / name
+        if name == "zero.png":
+            Image.new("RGB", (8, 8)).save(path)
+            encoded = bytearray(path.read_bytes())
+            encoded[16:20] = bytes(4)  # The width.
+            encoded[29:33] = struct.pack(">I", zlib.crc32(encoded[12:29]))
+            path.write_bytes(encoded)
+        else:
+            path.touch()
+        with self.assertRaisesRegex(errors.RawDataError, f"{name} does not"):
+            self._build()
+        self.assertEqual(
+            list(self._build(skip_broken=True).skipped), [str(path)]
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 import gzip
+import io
 import pathlib
 import shutil
 import tarfile
+from unittest import mock
 
 from absl.testing import parameterized
 import numpy as np
+from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep.svhn import make_dummy_data
@@ -132,13 +135,44 @@ class SvhnTest(builder_case.BuilderCase):
             self._repack("train", **{"3.png": None})
         else:
             (self._unpack("train") / "3.png").unlink()
-        with self.assertRaisesRegex(errors.RawDataError, "^3.png .*missing in"):
+        words = "^3.png .*missing in" if is_packed else "1 of 7 .* .'3.png'"
+        with self.assertRaisesRegex(errors.RawDataError, words):
             self._build()
 
         built = self._build(skip_broken=True)
 
         self.assertLen(built.skipped, 1)
         self.assertEqual(built.num_clips["train"], 3)
+
+    def test_a_box_outside_of_its_image_is_named_or_skipped(self):
+        buffer = io.BytesIO()
+        Image.new("RGB", (9, 9)).save(buffer, "PNG")
+        self._repack("train", **{"3.png": buffer.getvalue()})
+        with self.assertRaisesRegex(
+            errors.RawDataError, "^3.png .* has 9 x 9 pixels .* a box of 12 x"
+        ):
+            self._build()
+        self.assertLen(self._build(skip_broken=True).skipped, 1)
+
+    def test_a_folder_in_place_of_an_image_is_named_or_skipped(self):
+        path = self._unpack("train") / "3.png"
+        path.unlink()
+        path.mkdir()
+        with self.assertRaisesRegex(errors.RawDataError, "1 of 7 .*'3.png'"):
+            self._build()
+        self.assertLen(self._build(skip_broken=True).skipped, 1)
+
+    def test_whatever_reading_the_boxes_raises_is_one_line(self):
+        with mock.patch.object(
+            svhn_dataset_builder.h5py,
+            "File",
+            side_effect=ZeroDivisionError("odd"),
+        ):
+            with self.assertRaisesRegex(
+                errors.RawDataError,
+                "digitStruct.mat of .*train.tar.gz is no .*ZeroDivisionError",
+            ):
+                self._build()
 
     def test_an_image_that_does_not_decode_is_named(self):
         self._repack("train", **{"3.png": b"\x89PNG, or so"})

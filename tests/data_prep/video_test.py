@@ -1,5 +1,8 @@
+import json
+import os
 import pathlib
 import shutil
+import unicodedata
 
 from absl.testing import parameterized
 import numpy as np
@@ -165,7 +168,7 @@ class VideoTest(builder_case.BuilderCase):
         lines = path.read_text().splitlines()
         path.write_text("\n".join(line for line in lines if "avi" not in line))
         with self.assertRaisesRegex(
-            errors.RawDataError, "no box of more/b.avi"
+            errors.RawDataError, "no box of 1 of 2 videos .more/b.avi"
         ):
             self._build(boxes=self.boxes)
 
@@ -274,10 +277,103 @@ class VideoTest(builder_case.BuilderCase):
 
     def test_an_annotated_frame_that_is_not_there_is_named(self):
         self._annotate("a.mp4:40", "a.mp4:3")
+        options = {"keypoints": self.keypoints, "test_fraction": 0.0}
         with self.assertRaisesRegex(
-            errors.RawDataError, "a.mp4:40 is annotated, .* has 40 frames"
+            errors.RawDataError,
+            "1 annotated frames .*a.mp4:40: a.mp4 has 40 frames",
         ):
-            self._build(keypoints=self.keypoints)
+            self._build(**options)
+
+        built = self._build(skip_broken=True, **options)
+
+        self.assertEqual(built.num_frames["annotated_train"], 1)
+        self.assertIn(
+            f"{self.keypoints}: 1 entries read; left out: 1 beyond the end of"
+            " their video (a.mp4:40)",
+            built.counts,
+        )
+
+    def test_annotations_of_a_broken_video_end_no_build(self):
+        self._annotate("a.mp4:3", "more/b.avi:3")
+        (self.raw_dir / "more/b.avi").write_text("Not a video.")
+        options = {"keypoints": self.keypoints, "test_fraction": 0.0}
+        with self.assertRaisesRegex(errors.RawDataError, "more/b.avi does not"):
+            self._build(**options)
+        built = self._build(skip_broken=True, **options)
+        self.assertEqual(built.num_frames, {"train": 40, "annotated_train": 1})
+        self.assertLen(built.skipped, 1)
+
+    def test_an_annotated_video_that_is_not_there_is_counted(self):
+        self._annotate("a.mp4:3", "c.mp4:3")
+        options = {"keypoints": self.keypoints, "test_fraction": 0.0}
+        with self.assertRaisesRegex(
+            errors.RawDataError, "1 of 2 entries have no image or video there"
+        ):
+            self._build(**options)
+        built = self._build(skip_broken=True, **options)
+        self.assertEqual(built.num_frames["annotated_train"], 1)
+
+    def test_annotated_frames_that_are_not_used_are_counted(self):
+        self._annotate("a.mp4:3", "a.mp4:30")
+        (self.raw_dir / "still.png").write_bytes(b"")
+        (self.raw_dir / "notes.txt").touch()
+        built = self._build(keypoints=self.keypoints, test_fraction=0.0, end=20)
+        self.assertIn(
+            f"{self.keypoints}: 1 entries read; left out: 1 in a part that is"
+            " not used for annotations (a.mp4:30)",
+            built.counts,
+        )
+        self.assertIn(f"{self.raw_dir}: 2 videos read", built.counts[0])
+        self.assertIn("not annotated (still.png)", built.counts[0])
+        self.assertIn("notes.txt", built.counts[0])
+
+    def test_names_written_as_macos_does(self):
+        name = unicodedata.normalize("NFD", "Zoë.mp4")
+        shutil.rmtree(self.raw_dir / "more")
+        os.rename(self.raw_dir / "a.mp4", self.raw_dir / name)
+        self._annotate("Zoë.mp4:3")
+        path = pathlib.Path(self.boxes)
+        path.write_text(
+            "video;frame;top;left;height;width\n"
+            "Zoë.mp4;0;0,5;0;24;24\nZoë.mp4;39;0;0;24;24\n"
+        )
+        found = self._frames(
+            "annotated_train",
+            keypoints=self.keypoints,
+            boxes=self.boxes,
+            test_fraction=0.0,
+        )
+        self.assertEqual(found, {name: [3]})
+
+    def test_a_stated_size_of_a_frame_is_checked(self):
+        path = self.raw_dir / "coco.json"
+        for width, is_good in ((64, True), (65, False)):
+            content = {
+                "images": [
+                    {
+                        "id": 1,
+                        "file_name": "a.mp4:3",
+                        "width": width,
+                        "height": 48,
+                    }
+                ],
+                "annotations": [
+                    {"image_id": 1, "category_id": 1, "keypoints": [9, 9, 2]}
+                ],
+                "categories": [{"id": 1, "keypoints": ["square"]}],
+            }
+            path.write_text(json.dumps(content))
+            options = {"keypoints": str(path), "test_fraction": 0.0}
+            if is_good:
+                built = self._build(**options)
+                self.assertEqual(built.num_frames["annotated_train"], 1)
+                shutil.rmtree(built.path)
+            else:
+                with self.assertRaisesRegex(
+                    errors.RawDataError,
+                    "a.mp4, frame 3 has 64 x 48 pixels .* states 65 x 48;",
+                ):
+                    self._build(**options)
 
     def test_an_annotated_image_without_a_motion_crop_is_named(self):
         self._annotate("still.png", "a.mp4:3")
@@ -317,9 +413,20 @@ class VideoTest(builder_case.BuilderCase):
         with self.assertRaisesRegex(errors.RawDataError, words):
             self._build(**options)
 
+    def test_boxes_of_a_video_that_is_not_there_are_counted(self):
+        with open(self.boxes, "a") as file:
+            file.write("c.mp4,0,1,1,9,9\n")
+        built = self._build(boxes=self.boxes, skip_broken=True)
+        self.assertIn(
+            f"{self.boxes}: boxes of 2 videos or images read; left out: 1"
+            " without a video (c.mp4)",
+            built.counts,
+        )
+
     @parameterized.parameters(
         ("video,frame", "line 1: columns must be video,frame,top,"),
-        ("c.mp4,0,1,1,9,9", "there is no video 'c.mp4'"),
+        ("c.mp4,0,1,1,9,9", "1 of 3 videos with boxes are not .*'c.mp4'"),
+        ("A.mp4,0,1,1,9,9", "'A.mp4', but there is a.mp4: capitals differ"),
         ("a.mp4,0,1,1,9", "line 8: 'a.mp4,0,1,1,9' must be"),
         ("a.mp4,1,1,nan,9,9", "line 8: .*nan.* must be"),
         ("a.mp4,0,1,1,9,9", "line 8: .* a frame that has no other line"),

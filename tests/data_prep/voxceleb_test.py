@@ -1,5 +1,6 @@
 import os
 import shutil
+import unicodedata
 
 import numpy as np
 from PIL import Image
@@ -91,9 +92,40 @@ class VoxcelebTest(builder_case.BuilderCase):
     def test_an_excluded_identity_that_is_not_there_is_an_error(self):
         options = self._exclude("\nAda_Example\nBo Example\n")
         with self.assertRaisesRegex(
-            errors.RawDataError, "exclude.txt, line 3: no identity 'Bo Example'"
+            errors.RawDataError,
+            "exclude.txt: 1 of 2 .* in .*raw .line 3: 'Bo Example'",
         ):
             self._build(**options)
+
+    def test_a_name_written_as_macos_does_is_excluded(self):
+        name = unicodedata.normalize("NFD", "Zoë_Example")
+        os.rename(self.raw_dir / "Bo_Example", self.raw_dir / name)
+        options = self._exclude("Zoë_Example\n")
+        self.assertCountEqual(self._read("train", **options), [ADA_1, ADA_2])
+
+    def test_what_is_left_out_is_counted(self):
+        (self.raw_dir / "notes.txt").touch()
+        image = self.raw_dir / "Bo_Example/eF3/0000100.jpg"
+        shutil.copy(image, self.raw_dir)
+        shutil.copy(image, self.raw_dir / "Ada_Example")
+        built = self._build(**self._exclude("Bo_Example"))
+        self.assertEqual(
+            list(built.counts),
+            [
+                f"{self.raw_dir}: 8 images read; left out: 1 with another"
+                " ending (notes.txt), 1 in no IDENTITY/VIDEO or"
+                " IDENTITY/VIDEO/UTTERANCE (0000100.jpg), 1 beside 1.6"
+                " (Ada_Example/0000100.jpg), 3 of the 1 identities to leave out"
+                " (Bo_Example/eF3/0000100.jpg, Bo_Example/eF3/0000200.jpg,"
+                " Bo_Example/eF3/0000300.jpg)",
+            ],
+        )
+
+    def test_a_linked_identity_is_read_once(self):
+        shutil.move(self.raw_dir / "Bo_Example", self.root / "Bo")
+        for name in ("Bo_Example", "Cy_Example"):
+            (self.raw_dir / name).symlink_to(self.root / "Bo")
+        self.assertCountEqual(self._read("train"), [ADA_1, ADA_2, BO])
 
     def test_unreadable_exclude_file_is_named(self):
         with self.assertRaisesRegex(

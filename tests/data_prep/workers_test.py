@@ -39,6 +39,11 @@ def _refuse(source: int) -> Iterator[int]:
     raise errors.RawDataError(f"{source}.jpg is broken; replace it")
 
 
+def _fail(source: str) -> Iterator[int]:
+    yield 1
+    raise KeyError("head")
+
+
 def _small_then_killed_in_a_large_one(source: int) -> Iterator[bytes]:
     yield b"small"
     kill = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL))
@@ -97,6 +102,14 @@ class WorkersTest(absltest.TestCase):
             error = pickle.loads(pickle.dumps(workers._portable(key_error)))
         self.assertIsInstance(error, RuntimeError)
         self.assertIn('{}["head"]', str(error))  # The line, of a traceback.
+
+    def test_an_unexpected_error_names_its_source(self):
+        with self.assertRaises(KeyError) as caught:
+            list(workers.read_all(_fail, ["a.mp4"], num_workers=1))
+        self.assertIn("raised for 'a.mp4'", "".join(caught.exception.__notes__))
+
+        with self.assertRaisesRegex(RuntimeError, "raised for 'a.mp4'"):
+            list(workers.read_all(_fail, ["a.mp4"] * 2, num_workers=2))
 
     def test_a_worker_killed_within_an_item_is_an_error(self):
         items = workers.read_all(

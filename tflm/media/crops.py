@@ -1,7 +1,7 @@
 """Where a frame is cropped: nowhere, at a fixed place, or along a track."""
 
 import bisect
-import csv
+import collections
 import dataclasses
 import pathlib
 
@@ -11,6 +11,9 @@ import scipy.ndimage
 
 from tflm import errors
 from tflm.media import boxes
+from tflm.media import file_names
+from tflm.media import folders
+from tflm.media import tables
 from tflm.media import videos
 
 BOX_COLUMNS = ("video", "frame", "top", "left", "height", "width")
@@ -145,27 +148,23 @@ class Tracks:
     def __init__(self, path: str):
         self._path = path
         self._boxes: dict[str, dict[int, list[float]]] = {}
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                lines = list(csv.reader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise errors.RawDataError(
-                f"--boxes={path} cannot be read ({error}); give a CSV file"
-            ) from None
-        header = [cell.strip() for cell in lines[0]] if lines else []
-        if header != list(BOX_COLUMNS):
-            raise errors.RawDataError(
-                f"{path}, line 1: columns must be {','.join(BOX_COLUMNS)}; got"
-                f" {','.join(header)!r}"
-            )
-        for number, cells in enumerate(lines[1:], start=2):
-            if cells:
-                self._add(number, [cell.strip() for cell in cells])
+        with tables.naming(path, "save it as CSV again"):
+            text = tables.read_text(path, "give a CSV file", "--boxes=")
+            rows = tables.read_rows(path, text)
+            header = rows[0].cells if rows else []
+            if [cell.lower() for cell in header] != list(BOX_COLUMNS):
+                raise errors.RawDataError(
+                    f"{path}, line 1: columns must be {','.join(BOX_COLUMNS)};"
+                    f" got {','.join(header)[:200]!r}"
+                )
+            for row in rows[1:]:
+                self._add(row.number, row.cells)
 
     def _add(self, number: int, cells: list[str]) -> None:
         try:
             video, frame, *box = cells
             top, left, height, width = (float(value) for value in box)
+            video = file_names.composed(video.replace("\\", "/"))
             boxes = self._boxes.setdefault(video, {})
             is_box = np.isfinite([top, left, height, width]).all()
             if not is_box or min(height, width) < 1 or int(frame) in boxes:
@@ -178,32 +177,60 @@ class Tracks:
                 " last two at least 1; correct or remove the line"
             ) from None
 
-    def check(self, names: list[str], videos: list[str]) -> None:
+    @property
+    def num_videos(self) -> int:
+        """How many videos and images have boxes."""
+        return len(self._boxes)
+
+    def check(
+        self, names: list[str], videos: list[str], skip_unknown: bool = False
+    ) -> list[str]:
         """Checks that lines and videos fit.
 
         Args:
             names: what may have boxes: videos and images.
             videos: those of them that must have some.
+            skip_unknown: allow boxes of something else.
+
+        Returns:
+            What has boxes, but is not there.
 
         Raises:
-            RawDataError: if a line names something else, or a video has none.
+            RawDataError: if lines name something else, a video has none, or
+                two names look the same.
         """
+        looks = collections.defaultdict(list)
+        for name in names:
+            looks[file_names.composed(name)].append(name)
         for video in self._boxes:
-            if video not in names:
+            if len(looks[video]) > 1:
+                first, second, *_ = looks[video]
                 raise errors.RawDataError(
-                    f"{self._path}: there is no video {video!r}; it must be a"
-                    f" path below the raw folder, like {names[0]}"
+                    f"{self._path}: {video!r} may be {first!a} or {second!a},"
+                    " which look the same; rename one of them"
                 )
-        for video in videos:
-            if video not in self._boxes:
-                raise errors.RawDataError(
-                    f"{self._path} has no box of {video}; add some, or move"
-                    " that video elsewhere"
-                )
+        unknown = [video for video in self._boxes if not looks[video]]
+        if unknown and not skip_unknown:
+            finder = file_names.Finder(names)
+            described = [finder.describe(video) for video in unknown]
+            raise errors.RawDataError(
+                f"{self._path}: {len(unknown)} of {self.num_videos} videos with"
+                f" boxes are not there ({folders.first_few(described)}); a"
+                f" video must be a path below the raw folder, like {names[0]}"
+            )
+        without = [v for v in videos if not self.boxes(v)]
+        if without:
+            raise errors.RawDataError(
+                f"{self._path} has no box of {len(without)} of {len(videos)}"
+                f" videos ({folders.first_few(without)}); add some, or move"
+                " those videos elsewhere"
+            )
+        return unknown
 
     def boxes(self, video: str) -> dict[int, list[float]]:
         """Maps frame to (top, left, height, width), in order of frames."""
-        return dict(sorted(self._boxes.get(video, {}).items()))
+        found = self._boxes.get(file_names.composed(video), {})
+        return dict(sorted(found.items()))
 
 
 def box_of_track(track: dict[int, list[float]], frame: int) -> boxes.Box | None:

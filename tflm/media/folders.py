@@ -115,10 +115,15 @@ def in_words(left_out: Mapping[str, Sequence[str]]) -> str:
     parts = []
     for reason, names in left_out.items():
         if names:
-            shown = [*map(_printable, names[:_NUM_NAMES])]
-            more = ["..."] if len(names) > _NUM_NAMES else []
-            parts.append(f"{len(names)} {reason} ({', '.join(shown + more)})")
+            parts.append(f"{len(names)} {reason} ({first_few(names)})")
     return f"left out: {', '.join(parts)}" if parts else ""
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Such as "a.txt, b.txt, c.txt, ..."."""
+    shown = [*map(_printable, names[:_NUM_NAMES])]
+    more = ["..."] if len(names) > _NUM_NAMES else []
+    return ", ".join(shown + more)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

@@ -160,6 +160,19 @@ def _turned(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def upright_size(encoded: bytes) -> tuple[int, int]:
+    """(height, width) of an image file as it is meant to be seen, pixels."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        turn = _turn(image)
+        width, height = image.size
+    is_on_its_side = turn is not None and turn not in (
+        Image.Transpose.FLIP_LEFT_RIGHT,
+        Image.Transpose.ROTATE_180,
+        Image.Transpose.FLIP_TOP_BOTTOM,
+    )
+    return (width, height) if is_on_its_side else (height, width)
+
+
 def _shrink(
     image: Image.Image, max_side: int
 ) -> tuple[Image.Image, np.ndarray]:
