@@ -48,13 +48,12 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads an image; `spec` is its path and its keypoints."""
     path, keypoints = source.spec
     try:
-        encoded, _ = images.read_encoded(path)
+        image = images.read_prepared(path)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
         return
-    image, scale = images.prepare(encoded)
-    keypoints = images.shrink_points(keypoints, scale)
-    yield clips.still(path.name, image, keypoints, scale)
+    keypoints = images.shrink_points(keypoints, image.scale)
+    yield clips.still(path.name, image.encoded, keypoints, image.scale)
 
 
 class Builder(clip_builder.ClipBuilder):

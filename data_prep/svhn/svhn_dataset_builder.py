@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import gzip
-import io
 import pathlib
 import shutil
 import tarfile
@@ -45,20 +44,16 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     for name, encoded in _image_files(path, numbers):
         missing.discard(name)
         try:
-            image = _decode(encoded)
+            image = images.decode(encoded, f"{name} of {path}")
         except errors.RawDataError as error:
-            yield errors.Broken(
-                f"{path}/{name}",
-                f"{name} of {path} {error}; fetch it again, or pass"
-                " --skip_broken to leave such images out",
-            )
+            yield errors.Broken(f"{path}/{name}", str(error))
             continue
         yield _clip(f"{_stem(path)}/{name}", image, numbers[name])
     for name in sorted(missing):
         yield errors.Broken(
             f"{path}/{name}",
             f"{name} is named by {BOXES}, but missing in {path}; fetch it"
-            " again, or pass --skip_broken to leave such images out",
+            " again",
         )
 
 
@@ -270,24 +265,6 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
         raise errors.RawDataError(
             f"{path} is cut short, or no .tar.gz ({error}); fetch it again"
         ) from None
-
-
-def _decode(encoded: bytes) -> np.ndarray:
-    """uint8 `[H, W, 3]`.
-
-    Raises:
-        RawDataError: if it is no image; the message is a predicate.
-    """
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise errors.RawDataError(f"does not decode ({error})") from None
 
 
 def _clip(clip_id: str, image: np.ndarray, digits: np.ndarray) -> dict:

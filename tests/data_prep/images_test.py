@@ -201,7 +201,7 @@ class ImagesTest(parameterized.TestCase):
     def test_link_to_itself_is_named(self):
         (self.raw_dir / "loop.png").symlink_to(self.raw_dir / "loop.png")
         with self.assertRaisesRegex(
-            errors.RawDataError, "loop.png does not decode .*symbolic links"
+            errors.RawDataError, "loop.png cannot be read .*symbolic links"
         ):
             self._build()
 
