@@ -21,6 +21,7 @@ from tflm import errors
 from tflm.media import kinds
 
 MAX_SIDE = 512  # Pixels; larger images are shrunk.
+MAX_SERVED_PIXELS = 25_000_000  # Of an image that a served model takes.
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112  # Tag of EXIF.
 _BITS_PER_SAMPLE = 0x0102  # Tag of TIFF.
@@ -150,14 +151,16 @@ def prepare(
     return prepared.encoded, prepared.scale
 
 
-def for_server(encoded: bytes, max_pixels: int, name: str) -> bytes:
+def for_server(
+    encoded: bytes, name: str, max_pixels: int = MAX_SERVED_PIXELS
+) -> bytes:
     """Makes an image file one that the signature predict_bytes takes.
 
     Args:
         encoded: a file that Pillow reads.
+        name: of the file, for messages.
         max_pixels: larger images are shrunk; points in fractions of width and
             height stay where they are.
-        name: of the file, for messages.
 
     Returns:
         The same bytes if they are an upright RGB or grey JPEG or PNG that is
@@ -173,7 +176,9 @@ def for_server(encoded: bytes, max_pixels: int, name: str) -> bytes:
         rgb = _to_rgb(_turned(image), name)
         if factor < 1.0:
             rgb, _ = _shrink(rgb, int(factor * max(image.size)))
-        return _encode(rgb, is_lossy=False)
+        buffer = io.BytesIO()
+        rgb.save(buffer, "PNG", compress_level=1)  # Fast; it is not kept.
+        return buffer.getvalue()
 
 
 def shrink_points(points: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -282,6 +287,7 @@ def _is_plain(
     return (
         image.format in ("JPEG", "PNG")
         and image.mode in modes
+        and (image.format == "JPEG" or encoded[24] == 8)  # Bits of a PNG.
         and "transparency" not in image.info
         and getattr(image, "n_frames", 1) == 1  # No animated PNG.
         and _turn(image) is None

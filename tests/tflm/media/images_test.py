@@ -285,12 +285,12 @@ class ForServerTest(parameterized.TestCase):
     def test_what_a_server_decodes_keeps_its_bytes(self, file_format, mode):
         encoded = _encode(Image.new(mode, (20, 10)), file_format)
 
-        self.assertEqual(images.for_server(encoded, 200, "a"), encoded)
+        self.assertEqual(images.for_server(encoded, "a", 200), encoded)
 
     def test_more_pixels_than_it_takes_are_shrunk(self):
         encoded = _encode(Image.new("RGB", (200, 50), "teal"), "PNG")
 
-        sent = _decode(images.for_server(encoded, 2_500, "a.png"))
+        sent = _decode(images.for_server(encoded, "a.png", 2_500))
 
         self.assertEqual(sent.shape, (25, 100, 3))
 
@@ -311,7 +311,7 @@ class ForServerTest(parameterized.TestCase):
             options = {"exif": _exif(8)}
         encoded = _encode(Image.new(mode, (20, 10), 3), file_format, **options)
 
-        sent = images.for_server(encoded, 10**6, "a")
+        sent = images.for_server(encoded, "a")
 
         self.assertStartsWith(sent, b"\x89PNG")
         np.testing.assert_array_equal(_decode(sent), images.decode(encoded, ""))
