@@ -312,7 +312,8 @@ def _needed(encoded: bytes) -> bytes:
     """A PNG without the chunks that are not read; other files as they are.
 
     Pillow refuses a file if a text or a colour profile in it is large, or its
-    checksum is wrong. Neither has a part in the pixels.
+    checksum is wrong. Neither has a part in the pixels. EXIF data after the
+    pixels are left out, too, as browsers do.
     """
     if not encoded.startswith(kinds.PNG):
         return encoded
@@ -322,7 +323,8 @@ def _needed(encoded: bytes) -> bytes:
         end = place + 12 + length  # After its checksum.
         if not name.isalpha() or end > len(encoded):
             break
-        if name[:1].isupper() or name in _PNG_CHUNKS:
+        is_late = name == b"eXIf" and b"IDAT" in (part[4:8] for part in parts)
+        if name[:1].isupper() or (name in _PNG_CHUNKS and not is_late):
             parts.append(encoded[place:end])
         place = end
     return b"".join([*parts, encoded[place:]])

@@ -271,13 +271,14 @@ class PngTest(parameterized.TestCase):
 
         np.testing.assert_array_equal(decoded, np.asarray(image))
 
-    def test_exif_behind_the_pixels_counts(self):
+    def test_exif_counts_before_the_pixels_only(self):
         plain = _encode(Image.new("RGB", (8, 4), "teal"), "PNG")
         exif = _chunk(b"eXIf", _exif(6).removeprefix(b"Exif\0\0"))
 
-        decoded = images.decode(plain[:-12] + exif + plain[-12:], "a.png")
+        before = images.decode(plain[:33] + exif + plain[33:], "a.png")
+        after = images.decode(plain[:-12] + exif + plain[-12:], "a.png")
 
-        self.assertEqual(decoded.shape, (8, 4, 3))
+        self.assertEqual((before.shape, after.shape), ((8, 4, 3), (4, 8, 3)))
 
 
 class ForServerTest(parameterized.TestCase):
