@@ -258,14 +258,12 @@ class Stated:
             "its keypoints would be misplaced: give the image that was"
             " annotated, or keypoints and size of this one"
         )
-        if path is not None and self.size == tuple(size)[::-1]:
-            _, stored = images.read_encoded(path)
-            if stored == self.size:
-                remedy = (
-                    "it was annotated as it is stored, not turned as its EXIF"
-                    " data say: remove these from the image (exiftool"
-                    " -Orientation= FILE), or annotate the turned image"
-                )
+        if path is not None and self.size == images.stored_size(path):
+            remedy = (
+                "it was annotated as it is stored, not turned as its EXIF"
+                " data say: remove these from the image (exiftool"
+                " -Orientation= FILE), or annotate the turned image"
+            )
         raise errors.RawDataError(f"{problem}; {remedy}")
 
 

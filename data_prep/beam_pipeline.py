@@ -261,7 +261,7 @@ class _Read(beam.DoFn):
         for item in workers.items(self._read, source):
             if isinstance(item, errors.Broken):
                 if not self._skip_broken:
-                    raise errors.RawDataError(item.message)
+                    raise clip_builder.refusal(item)
                 self._notes.add_broken(item.path)
                 continue
             self._notes.add_clip(self._split)

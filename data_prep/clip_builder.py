@@ -148,7 +148,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             RawDataError: unless --skip_broken is given.
         """
         if not self._skip_broken:
-            raise errors.RawDataError(broken.message)
+            raise refusal(broken)
         if broken.path not in self.broken:  # By another split.
             self.broken.append(broken.path)
 
@@ -335,6 +335,15 @@ def key(clip: dict) -> str:
     except UnicodeEncodeError as error:
         raise _no_utf8(clip_id) from error
     return clip_id
+
+
+def refusal(broken: errors.Broken) -> errors.RawDataError:
+    """What to raise about a file that --skip_broken would leave out."""
+    if "--skip_broken" in broken.message:
+        return errors.RawDataError(broken.message)
+    return errors.RawDataError(
+        f"{broken.message}, or pass --skip_broken to leave such files out"
+    )
 
 
 def no_clips(split: str) -> errors.RawDataError:

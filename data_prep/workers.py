@@ -16,7 +16,7 @@ from typing import Any
 from tflm import errors
 
 _MOST_SOURCES = 16  # That a worker is given at a time.
-_NOTE_LENGTH = 300  # Characters; the points of a source can be many.
+_NAME_LENGTH = 300  # Characters; the points of a source can be many.
 _READY = None  # What a worker says, among its items, when it has no source.
 
 
@@ -90,14 +90,14 @@ def read_all(
 
 
 def items(read: Callable[[Any], Iterable], source: Any) -> Iterator:
-    """Items of a source; an unexpected exception gets a note that names it."""
+    """Items of a source; an unexpected exception gets one that names it."""
     try:
         yield from read(source)
-    except errors.RawDataError:
+    except (errors.RawDataError, OSError):
         raise
     except Exception as error:
-        error.add_note(f"This was raised for {repr(source)[:_NOTE_LENGTH]}")
-        raise
+        name = repr(source)[:_NAME_LENGTH]
+        raise RuntimeError(f"reading {name} failed: {error!r}") from error
 
 
 def _shares(sources: Sequence, num_workers: int) -> Iterator[Sequence]:

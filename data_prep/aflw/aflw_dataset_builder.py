@@ -29,21 +29,20 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads a face; `spec` is path, (height, width), and keypoints."""
     path, expected_size, keypoints = source.spec
     try:
-        encoded, size = images.read_encoded(path)
+        image = images.read_prepared(path)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
         return
-    if size != expected_size:
+    if image.size != expected_size:
         yield errors.Broken(
             str(path),
-            f"{path} is {size[0]} x {size[1]} pixels (height x width), its"
-            f" keypoints are for {expected_size[0]} x {expected_size[1]}; fetch"
-            " it again, or pass --skip_broken to leave such files out",
+            f"{path} is {image.size[0]} x {image.size[1]} pixels (height x"
+            f" width), its keypoints are for {expected_size[0]} x"
+            f" {expected_size[1]}; fetch it again",
         )
         return
-    image, scale = images.prepare(encoded)
-    keypoints = images.shrink_points(keypoints, scale)
-    yield clips.still(source.group, image, keypoints, scale)
+    keypoints = images.shrink_points(keypoints, image.scale)
+    yield clips.still(source.group, image.encoded, keypoints, image.scale)
 
 
 class Builder(clip_builder.ClipBuilder):

@@ -7,11 +7,9 @@ train_joints, found by a program; test_frames and test_joints, marked by hand.
 
 from collections.abc import Iterator
 import dataclasses
-import io
 import pathlib
 
 import numpy as np
-from PIL import Image
 import tensorflow_datasets as tfds
 
 from data_prep import annotations
@@ -76,17 +74,17 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         for frame in numbers:
             path = spec.folder / f"{frame}.jpg"
             try:
-                encoded, size = images.read_encoded(path)
+                image = images.read_upright(path)
                 points = (
                     spec.joints.points[rows[frame]]
                     if frame in rows
                     else unknown
                 )
-                annotations.check_size(str(path), size, points)
+                annotations.check_size(str(path), image.shape[:2], points)
             except errors.RawDataError as error:
                 yield errors.Broken(str(path), str(error))
                 continue
-            image, points, scale = _crop(encoded, points, spec.box)
+            image, points, scale = _crop(image, points, spec.box)
             frames.append(clips.frame(image, frame, points, scale))
         if frames:
             clip_id = f"{source.group}/{number:05d}"
@@ -94,7 +92,7 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
 
 
 def _crop(
-    encoded: bytes, points: np.ndarray, box: boxes.Box
+    image: np.ndarray, points: np.ndarray, box: boxes.Box
 ) -> tuple[bytes, np.ndarray, np.ndarray]:
     """Crops a frame.
 
@@ -102,9 +100,7 @@ def _crop(
         The JPEG to store, `points` (see `Joints`) in its pixels, and its scale,
         see `clips.frame`.
     """
-    with Image.open(io.BytesIO(encoded)) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    pixels, scale = images.shrink(boxes.crop(pixels, box), MAX_SIDE)
+    pixels, scale = images.shrink(boxes.crop(image, box), MAX_SIDE)
     points = images.shrink_points(boxes.crop_points(points, box), scale)
     return images.encode_jpeg(pixels), points, scale
 

@@ -55,14 +55,13 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads an image; `spec` is its path and its keypoints."""
     path, keypoints = source.spec
     try:
-        encoded, size = images.read_encoded(path)
-        _check_inside(path, size, keypoints)
+        image = images.read_prepared(path)
+        _check_inside(path, image.size, keypoints)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
         return
-    image, scale = images.prepare(encoded)
-    keypoints = images.shrink_points(keypoints, scale)
-    yield clips.still(path.name, image, keypoints, scale)
+    keypoints = images.shrink_points(keypoints, image.scale)
+    yield clips.still(path.name, image.encoded, keypoints, image.scale)
 
 
 def _check_inside(

@@ -22,18 +22,17 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     """Reads an image; `spec` is its name, path, keypoints and stated size."""
     name, path, points, stated = source.spec
     try:
-        encoded, size = images.read_encoded(path)
+        image = images.read_prepared(path)
         if stated:
-            stated.check(str(path), images.upright_size(encoded), path)
-        annotations.check_size(str(path), size, points)
+            stated.check(str(path), image.size, path)
+        annotations.check_size(str(path), image.size, points)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
         return
-    image, scale = images.prepare(encoded)
-    points = images.shrink_points(points, scale)
+    points = images.shrink_points(points, image.scale)
     in_video = annotations.deeplabcut_frame(name)
     video = in_video[0] if in_video else ""
-    yield clips.still(name, image, points, scale, video)
+    yield clips.still(name, image.encoded, points, image.scale, video)
 
 
 class Builder(clip_builder.ClipBuilder):

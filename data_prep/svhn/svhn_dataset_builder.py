@@ -6,7 +6,6 @@ A clip is a house number, its frames are the digits: they share a style.
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
-import io
 import pathlib
 import shutil
 import tarfile
@@ -46,21 +45,17 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
     for name, encoded in _image_files(path, numbers):
         missing.discard(name)
         try:
-            image = _decode(encoded)
-            _check_boxes(image, numbers[name])
+            image = _decode(encoded, f"{name} of {path}")
+            _check_boxes(image, numbers[name], f"{name} of {path}")
         except errors.RawDataError as error:
-            yield errors.Broken(
-                f"{path}/{name}",
-                f"{name} of {path} {error}; fetch it again, or pass"
-                " --skip_broken to leave such images out",
-            )
+            yield errors.Broken(f"{path}/{name}", str(error))
             continue
         yield _clip(f"{_stem(path)}/{name}", image, numbers[name])
     for name in sorted(missing):
         yield errors.Broken(
             f"{path}/{name}",
             f"{name} is named by {BOXES}, but missing in {path}; fetch it"
-            " again, or pass --skip_broken to leave such images out",
+            " again",
         )
 
 
@@ -281,39 +276,32 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _decode(encoded: bytes | OSError) -> np.ndarray:
+def _decode(encoded: bytes | OSError, name: str) -> np.ndarray:
     """uint8 `[H, W, 3]`.
 
     Raises:
-        RawDataError: if it is no image; the message is a predicate.
+        RawDataError: if it is no image.
     """
     if isinstance(encoded, OSError):
-        raise errors.RawDataError(f"cannot be read ({encoded.strerror})")
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise errors.RawDataError(f"does not decode ({error})") from None
+        raise errors.RawDataError(
+            f"{name} cannot be read ({encoded.strerror}); fetch it again"
+        )
+    return images.decode(encoded, name)
 
 
-def _check_boxes(image: np.ndarray, digits: np.ndarray) -> None:
+def _check_boxes(image: np.ndarray, digits: np.ndarray, name: str) -> None:
     """Checks that every digit has a pixel of the image.
 
     Raises:
-        RawDataError: if one has none; the message is a predicate.
+        RawDataError: if one has none.
     """
     for _, *box in digits:
         if not boxes.overlaps(image, square(*box)):
             top, left, height, width = box
             raise errors.RawDataError(
-                f"has {image.shape[1]} x {image.shape[0]} pixels (width x"
-                f" height), but a box of {width:g} x {height:g} at x {left:g},"
-                f" y {top:g}"
+                f"{name} has {image.shape[1]} x {image.shape[0]} pixels (width"
+                f" x height), but a box of {width:g} x {height:g} at x"
+                f" {left:g}, y {top:g}; fetch it again"
             )
 
 

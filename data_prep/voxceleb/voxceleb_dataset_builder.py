@@ -31,12 +31,11 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         for index, image_name in part:
             path = folder / image_name
             try:
-                encoded, _ = images.read_encoded(path)
+                image = images.read_prepared(path, MAX_SIDE)
             except errors.RawDataError as error:
                 yield errors.Broken(str(path), str(error))
                 continue
-            image, scale = images.prepare(encoded, MAX_SIDE)
-            frames.append(clips.frame(image, index, scale=scale))
+            frames.append(clips.frame(image.encoded, index, scale=image.scale))
         if frames:
             yield clips.clip(f"{name}/{number:04d}", frames, video=name)
 

@@ -3,7 +3,7 @@
     from tflm import client
 
     server = client.RestClient("http://localhost:8501", "landmarks")
-    (found,) = server.predict_bytes([pathlib.Path("photo.jpg").read_bytes()])
+    (found,) = server.predict_files(["photo.jpg"])
 
 From the command line: `python -m tflm.client photo.jpg`.
 """

@@ -3,12 +3,12 @@
     python -m tflm.client --server=http://localhost:8501 photo.jpg
 
 Prints a line for each landmark: x and y are fractions of the width and height
-of the image as it is in the file, 0 = centre of the first pixel, 1 = centre of
-the last. A file that cannot be used is named; the exit status is then 1.
+of the image as it is meant to be seen (a photo is turned as its EXIF data say),
+0 = centre of the first pixel, 1 = centre of the last. A file that cannot be
+used is named, and the others are done; the exit status is then 1.
 """
 
 import json
-import pathlib
 import sys
 
 from absl import flags
@@ -39,7 +39,7 @@ _AT_ONCE = 8  # Files of a request.
 def main(paths: list[str]) -> int:
     """Runs the command; returns its exit status."""
     if not paths:
-        raise errors.UserError("name the images to send, JPEG or PNG files")
+        raise errors.UserError("name the image files to send")
     is_url = "://" in _SERVER.value
     kind = client.RestClient if is_url else client.GrpcClient
     server = kind(
@@ -47,10 +47,11 @@ def main(paths: list[str]) -> int:
     )
     num_failed = 0
     for start in range(0, len(paths), _AT_ONCE):
-        answers = _ask(server, paths[start : start + _AT_ONCE])
+        batch = paths[start : start + _AT_ONCE]
+        answers = server.predict_files(batch)
         if start == 0 and not _JSON.value:
             print("image\tlandmark\tx\ty\tconfidence")
-        for path, found in answers:
+        for path, found in zip(batch, answers):
             if found.error:
                 num_failed += 1
                 print(f"{path}: {found.error}", file=sys.stderr)
@@ -58,21 +59,6 @@ def main(paths: list[str]) -> int:
     if num_failed:
         print(f"{num_failed} of {len(paths)} files failed", file=sys.stderr)
     return 1 if num_failed else 0
-
-
-def _ask(
-    server: client.RestClient | client.GrpcClient, paths: list[str]
-) -> list[tuple[str, client.Found]]:
-    """What is found in each file, whether it can be read or not."""
-    contents, failed = {}, {}
-    for path in paths:
-        try:
-            contents[path] = pathlib.Path(path).read_bytes()
-        except OSError as error:
-            failed[path] = client.Found([], [], error=error.strerror)
-    answers = server.predict_bytes([*contents.values()]) if contents else []
-    found = {**failed, **dict(zip(contents, answers))}
-    return [(path, found[path]) for path in paths]
 
 
 def _print(path: str, found: client.Found) -> None:

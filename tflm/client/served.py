@@ -3,6 +3,8 @@
 import abc
 from collections.abc import Sequence
 import dataclasses
+import os
+import pathlib
 import typing
 
 from tflm import errors
@@ -24,12 +26,14 @@ class Found:
     Attributes:
         points: (x, y) of each, fractions of the image's width and height: 0 is
             the centre of its first column or row and 1 that of its last; in
-            pixels x * (width - 1), y * (height - 1). EXIF orientation is
-            ignored.
+            pixels x * (width - 1), y * (height - 1). `predict_bytes` means
+            the upright image: a photo after the turn that its EXIF data ask
+            for.
         confidence: of each point, in [0, 1].
         names: of each keypoint; landmarks have none.
         error: why the file cannot be used, "" if it can. If it cannot, the
-            points are (-1, -1) and their confidence is 0.
+            points are (-1, -1) and their confidence is 0, or there are none
+            if the server was not asked or did not answer.
     """
 
     points: list[tuple[float, float]]
@@ -70,13 +74,62 @@ class Client(abc.ABC):
         self.close()
 
     def predict_bytes(self, files: Sequence[bytes]) -> list[Found]:
-        """Finds the landmarks in JPEG and PNG files of any sizes.
+        """Finds the landmarks in image files of any sizes.
+
+        They are prepared as tflm.predict prepares them: turned as their EXIF
+        data say, what is transparent on black, at most 25,000,000 pixels, PNG
+        unless they are JPEG or PNG. An upright JPEG or PNG is sent as it is.
+        To send files without that, ask `predict` for "predict_bytes".
 
         A file that cannot be used does not fail the others: see `Found.error`.
-        Raises as `predict`.
+
+        Raises:
+            errors.UserError: as `predict`; also if Pillow or NumPy, which
+                preparing takes, is not installed.
         """
-        outputs = self.predict("predict_bytes", image_bytes=list(files))
-        return _in_each_image(outputs, "landmarks")
+        contents, problems = [], []
+        for file in files:
+            content, problem = _prepared(file)
+            contents.append(content)
+            problems.append(problem)
+        outputs = self.predict("predict_bytes", image_bytes=contents)
+        found = _in_each_image(outputs, "landmarks")
+        return [
+            dataclasses.replace(each, error=problem or each.error)
+            for each, problem in zip(found, problems)
+        ]
+
+    def predict_files(self, paths: Sequence[str | os.PathLike]) -> list[Found]:
+        """Reads image files and finds the landmarks in them.
+
+        As `predict_bytes`, but a file that cannot be read does not fail the
+        others either, nor does one that the server refuses or is too long at:
+        see `Found.error`.
+
+        Raises:
+            errors.UserError: as `predict_bytes`, if no file is answered.
+        """
+        contents, found = {}, {}
+        for path in paths:
+            try:
+                contents[path] = pathlib.Path(path).read_bytes()
+            except IsADirectoryError:
+                found[path] = _failed("it is a folder; name the files in it")
+            except OSError as error:
+                found[path] = _failed(error.strerror)
+        if contents:
+            found.update(zip(contents, self._each([*contents.values()])))
+        return [found[path] for path in paths]
+
+    def _each(self, files: list[bytes]) -> list[Found]:
+        """Asks about files at once, and about each alone if that fails."""
+        try:
+            return self.predict_bytes(files)
+        except errors.UserError as error:
+            self.predict_bytes([b""])  # Raises if no file would be answered.
+            if len(files) == 1:
+                return [_failed(str(error))]
+        return [found for file in files for found in self._each([file])]
 
     def predict_images(self, images: "np.ndarray") -> list[Found]:
         """Finds the landmarks in images, uint8 `[N, H, W, 3]`, RGB.
@@ -101,6 +154,31 @@ def one_line(message) -> str:
     """A server's message without line breaks, and cut if it is long."""
     line = " ".join(str(message).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+def _failed(why: str) -> Found:
+    """In place of an answer, of which not even the size is known."""
+    return Found([], [], error=why)
+
+
+def _prepared(file: bytes) -> tuple[bytes, str]:
+    """What is sent of a file, and what is wrong with it, "" if nothing is.
+
+    The server answers to an empty file as to every one that it cannot use.
+    """
+    try:
+        # Not above: all else does without NumPy and Pillow.
+        from tflm.media import images
+    except ImportError as error:
+        raise errors.UserError(
+            f"preparing images takes NumPy and Pillow ({error}):"
+            " pip install numpy pillow; or send upright JPEG and PNG files by"
+            ' predict("predict_bytes", image_bytes=files)'
+        ) from error
+    try:
+        return images.for_server(file, "the file"), ""
+    except errors.RawDataError as error:
+        return b"", str(error)
 
 
 def _uint8(images: "np.ndarray") -> "np.ndarray":

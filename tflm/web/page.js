@@ -35,7 +35,10 @@ async function openFile(blob, name) {
     // Upright by its EXIF data, and with the numbers that are in the file.
     bitmap = await createImageBitmap(blob, {colorSpaceConversion: 'none'});
   } catch {
-    if (mine === turn) say(`${name} is no picture that can be read.`, true);
+    if (mine === turn) {
+      say(`${name} is no picture that this browser reads; save it as JPEG or`
+        + ' PNG.', true);
+    }
     return;
   }
   try {

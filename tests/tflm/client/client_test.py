@@ -2,6 +2,7 @@ import base64
 from concurrent import futures
 import contextlib
 import http.server
+import io
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ import urllib.request
 from absl.testing import parameterized
 import grpc
 import numpy as np
+from PIL import Image
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2
 from tensorflow_serving.apis import predict_pb2
@@ -30,6 +32,7 @@ from tests import serving_double
 from tests.tflm.serving import lively_model
 from tflm import client
 from tflm import errors
+from tflm.client import served
 from tflm.evaluation import keypoint_maps
 from tflm.serving import detector
 from tflm.serving import saved_model
@@ -53,6 +56,12 @@ print(*packages - set(sys.stdlib_module_names) - {"tflm"})
 
 def _png(image: np.ndarray) -> bytes:
     return tf.io.encode_png(image).numpy()
+
+
+def _encoded(image: Image.Image, file_format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
 
 
 class ServedTest(parameterized.TestCase, tf.test.TestCase):
@@ -148,17 +157,63 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
     @parameterized.parameters("rest", "grpc")
     def test_a_bad_file_fails_alone(self, kind):
         image = lively_model.images(40, 50)
-        files = [*malformed_requests.FILES, _png(image)]
+        heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+        files = [b"", heic, _png(image)[:-99], _png(image[:1]), _png(image)]
 
         *bad, good = getattr(self, kind).predict_bytes(files)
 
         self._expect([good], [image])
+        for each, words in zip(
+            bad,
+            (
+                "the file does not decode .it is empty.; fetch it again",
+                "the file is a HEIC photo, which is not read; convert it",
+                "the file does not decode .it is cut short.; copy or fetch",
+                "^less than 2 x 2 pixels$",  # The server's own words.
+            ),
+            strict=True,
+        ):
+            self.assertRegex(each.error, words)
+            self.assertEqual(each.points, [(-1.0, -1.0)] * 3)
+            self.assertEqual(each.confidence, [0.0] * 3)
+
+    @parameterized.parameters("rest", "grpc")
+    def test_a_bad_file_that_is_sent_fails_alone_too(self, kind):
+        files = [*malformed_requests.FILES, _png(lively_model.images(40, 50))]
+
+        answer = getattr(self, kind).predict("predict_bytes", image_bytes=files)
+
         self.assertEqual(
-            [each.error for each in bad],
-            [*malformed_requests.FILES.values()],
+            answer["error"], [*malformed_requests.FILES.values(), ""]
         )
-        self.assertEqual(bad[0].points, [(-1.0, -1.0)] * 3)
-        self.assertEqual(bad[0].confidence, [0.0] * 3)
+
+    @parameterized.parameters("rest", "grpc")
+    def test_files_are_prepared_before_they_are_sent(self, kind):
+        pixels = lively_model.images(40, 50)
+        photo = Image.fromarray(pixels)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        cut_out = np.dstack([pixels, np.full([40, 50], 255, np.uint8)])
+        cut_out[:, :20, 3] = 0
+        on_black = pixels * (cut_out[..., 3:] > 0)
+        server = getattr(self, kind)
+        files = {
+            "TIFF": {"exif": exif},
+            "WEBP": {"exif": exif, "lossless": True},
+            "PNG": {"exif": exif},
+        }
+        turned = [_encoded(photo, name, **files[name]) for name in files]
+        plain = [_encoded(photo, name) for name in ("BMP", "GIF")]
+
+        found = server.predict_bytes(
+            [*turned, _encoded(Image.fromarray(cut_out), "PNG"), *plain]
+        )
+
+        upright = np.rot90(pixels, -1)
+        with Image.open(io.BytesIO(plain[1])) as gif:
+            palette = np.asarray(gif.convert("RGB"))
+        self._expect(found[:4], [upright] * 3 + [on_black])
+        self._expect(found[4:], [pixels, palette])
 
     @parameterized.parameters("rest", "grpc")
     def test_each_malformed_request_is_refused_and_the_next_answered(
@@ -284,20 +339,22 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_the_command_names_files_that_fail_and_goes_on(self):
         status, output, problems, image = self._run(
-            "bad.jpg", "none.png", "good.png", "--json"
+            "bad.jpg", "none.png", ".", "good.png", "--json"
         )
 
         self.assertEqual(status, 1)
         self.assertEqual(
             problems.splitlines(),
             [
-                "bad.jpg: neither JPEG nor PNG",
+                "bad.jpg: the file does not decode (it begins as a GIF, but its"
+                " header is damaged); replace it",
                 "none.png: No such file or directory",
-                "2 of 3 files failed",
+                ".: it is a folder; name the files in it",
+                "3 of 4 files failed",
             ],
         )
-        bad, none, good = map(json.loads, output.splitlines())
-        self.assertEqual(bad["error"], "neither JPEG nor PNG")
+        bad, none, _, good = map(json.loads, output.splitlines())
+        self.assertStartsWith(bad["error"], "the file does not decode")
         self.assertEqual((none["image"], none["landmarks"]), ("none.png", []))
         found = client.Found(good["landmarks"], good["confidence"])
         self._expect([found], [image])
@@ -309,6 +366,61 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
         self.assertRegex(
             problems, r"^client: http://.* 404: .*Latest\(faces\)\n$"
         )
+
+
+class _OddClient(served.Client):
+    """Is refused, or not answered, about one file and all that go with it."""
+
+    def __init__(self, error: Exception, is_down: bool = False):
+        self.num_asked = []
+        self._error, self._is_down = error, is_down
+
+    def predict(self, signature: str, **inputs) -> dict[str, list]:
+        (files,) = inputs.values()
+        self.num_asked.append(len(files))
+        if self._is_down or any(file.endswith(b"odd") for file in files):
+            raise self._error
+        count = len(files)
+        return {
+            "landmarks": [[(0.5, 0.5)]] * count,
+            "confidence": [[1]] * count,
+        }
+
+    def close(self) -> None:
+        pass
+
+
+class OneOfManyTest(parameterized.TestCase):
+    """Files of which the server does not take one."""
+
+    def setUp(self):
+        super().setUp()
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        self.paths = []
+        for index in range(10):
+            path = folder / f"{index}.png"
+            png = _png(np.full([4, 4, 3], index, np.uint8))
+            path.write_bytes(png + b"odd" * (index == 3))
+            self.paths.append(str(path))
+
+    @parameterized.parameters(client.Refused, errors.UserError)
+    def test_the_others_are_answered(self, kind):
+        server = _OddClient(kind("RESOURCE_EXHAUSTED: too much"))
+
+        answers = server.predict_files(self.paths)
+
+        self.assertEqual(
+            [found.error for found in answers],
+            [""] * 3 + ["RESOURCE_EXHAUSTED: too much"] + [""] * 6,
+        )
+
+    def test_a_server_that_is_down_is_not_asked_about_each(self):
+        server = _OddClient(errors.UserError("is it running?"), is_down=True)
+
+        with self.assertRaisesRegex(errors.UserError, "is it running"):
+            server.predict_files(self.paths)
+
+        self.assertEqual(server.num_asked, [10, 1])
 
 
 class NoAnswerTest(parameterized.TestCase):
@@ -416,6 +528,14 @@ class NoAnswerTest(parameterized.TestCase):
         values = server.predict("any", values=np.zeros([4_200_000], np.uint8))
 
         self.assertLen(values, 4_200_000)
+
+    def test_without_pillow_it_says_what_to_install(self):
+        server = client.RestClient("http://127.0.0.1:1", _MODEL)
+        with mock.patch.dict(sys.modules, {"tflm.media": None}):
+            with self.assertRaisesRegex(
+                errors.UserError, "pip install numpy pillow; or send upright"
+            ):
+                server.predict_bytes([b""])
 
     def test_rest_needs_nothing_but_python(self):
         root = pathlib.Path(__file__).parents[3]

@@ -2,6 +2,8 @@ import io
 import pathlib
 import struct
 import tempfile
+from unittest import mock
+import zlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -24,6 +26,19 @@ def _encode(image: Image.Image, file_format: str, **options) -> bytes:
     return buffer.getvalue()
 
 
+def _exif(orientation: int) -> bytes:
+    """EXIF data as a JPEG has them, with one tag."""
+    tag = (EXIF_ORIENTATION, 3, 1, orientation, 0)
+    return b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, *tag, 0)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    checksum = zlib.crc32(name + content)
+    length = struct.pack(">I", len(content))
+    return length + name + content + struct.pack(">I", checksum)
+
+
 def _decode(encoded: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(encoded)) as image:
         assert image.mode == "RGB", image.mode
@@ -36,12 +51,17 @@ def _centre(image: np.ndarray) -> np.ndarray:
     return (np.indices(weight.shape) * weight).sum(axis=(1, 2)) / weight.sum()
 
 
+def _prepare(encoded: bytes) -> tuple[bytes, np.ndarray]:
+    prepared = images.prepare(encoded)
+    return prepared.encoded, prepared.scale
+
+
 class PrepareTest(parameterized.TestCase):
     @parameterized.parameters("JPEG", "PNG")
     def test_small_rgb_keeps_its_bytes(self, file_format):
         encoded = _encode(Image.new("RGB", (512, 20), "teal"), file_format)
 
-        prepared, scale = images.prepare(encoded)
+        prepared, scale = _prepare(encoded)
 
         self.assertEqual(prepared, encoded)
         np.testing.assert_array_equal(scale, [1, 1])
@@ -49,7 +69,7 @@ class PrepareTest(parameterized.TestCase):
     def test_large_image_is_shrunk_to_512(self):
         encoded = _encode(Image.new("RGB", (1024, 300), "teal"), "PNG")
 
-        prepared, scale = images.prepare(encoded)
+        prepared, scale = _prepare(encoded)
 
         self.assertEqual(_decode(prepared).shape, (150, 512, 3))
         np.testing.assert_array_equal(scale, [0.5, 0.5])
@@ -61,7 +81,7 @@ class PrepareTest(parameterized.TestCase):
         exif[EXIF_ORIENTATION] = ROTATE_CLOCKWISE
         encoded = _encode(Image.fromarray(pixels), "JPEG", exif=exif)
 
-        prepared, _ = images.prepare(encoded)
+        prepared, _ = _prepare(encoded)
 
         upright = _decode(prepared)
         self.assertEqual(upright.shape, (32, 16, 3))
@@ -79,9 +99,39 @@ class PrepareTest(parameterized.TestCase):
         with Image.open(io.BytesIO(encoded)) as image:
             expected = np.asarray(ImageOps.exif_transpose(image))
 
-        prepared, _ = images.prepare(encoded)
+        prepared, _ = _prepare(encoded)
 
         np.testing.assert_array_equal(_decode(prepared), expected)
+
+    def test_a_tiff_that_pillow_turns_itself_is_turned_once(self):
+        pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+        encoded = _encode(Image.fromarray(pixels), "TIFF", exif=_exif(6))
+
+        upright = images.decode(encoded, "a.tif")
+
+        np.testing.assert_array_equal(upright, np.rot90(pixels, -1))
+
+    @parameterized.named_parameters(
+        ("garbage", b"Exif\0\0of a broken camera"),
+        ("cut", b"Exif\0\0II*\0"),
+        ("cut_directory", b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12"),
+        ("elsewhere", b"Exif\0\0II*\0\xff\xff\xff\xff"),
+    )
+    def test_damaged_exif_turns_nothing(self, exif):
+        image = Image.new("RGB", (8, 4), "teal")
+        for file_format in ("JPEG", "PNG", "WEBP"):
+            encoded = _encode(image, file_format, exif=exif)
+            upright = images.decode(encoded, "a")
+            self.assertEqual(upright.shape, (4, 8, 3))
+
+    @parameterized.parameters(0, 9, 65_535)
+    def test_orientations_that_do_not_exist_turn_nothing(self, orientation):
+        image = Image.new("RGB", (8, 4), "teal")
+        encoded = _encode(image, "JPEG", exif=_exif(orientation))
+
+        upright = images.decode(encoded, "a.jpg")
+
+        self.assertEqual(upright.shape, (4, 8, 3))
 
     def test_another_tag_of_exif_may_be_odd(self):
         # Tag 0x011A, a resolution, says that it is text; rational by rights.
@@ -94,7 +144,7 @@ class PrepareTest(parameterized.TestCase):
         image = Image.new("RGB", (8, 4), "teal")
         encoded = _encode(image, "JPEG", exif=b"Exif\0\0" + tiff)
 
-        prepared, _ = images.prepare(encoded)
+        prepared, _ = _prepare(encoded)
 
         self.assertEqual(_decode(prepared).shape, (8, 4, 3))
 
@@ -106,7 +156,7 @@ class PrepareTest(parameterized.TestCase):
         with self.assertRaises(tf.errors.InvalidArgumentError):
             tf.io.decode_image(encoded)
 
-        prepared, _ = images.prepare(encoded)
+        prepared, _ = _prepare(encoded)
 
         np.testing.assert_allclose(
             tf.io.decode_image(prepared), np.asarray(image), atol=3
@@ -125,7 +175,7 @@ class PrepareTest(parameterized.TestCase):
         image = Image.new("RGBA", (4, 4), (200, 100, 50, 0))
         image.putpixel((1, 2), (200, 100, 50, 255))
 
-        prepared, _ = images.prepare(_encode(image, "PNG"))
+        prepared, _ = _prepare(_encode(image, "PNG"))
 
         pixels = _decode(prepared)
         np.testing.assert_array_equal(pixels[2, 1], [200, 100, 50])
@@ -137,7 +187,7 @@ class PrepareTest(parameterized.TestCase):
         image.putpixel((1, 2), 1)
         encoded = _encode(image, "GIF", transparency=0)
 
-        prepared, _ = images.prepare(encoded)
+        prepared, _ = _prepare(encoded)
 
         pixels = _decode(prepared)
         np.testing.assert_array_equal(pixels[2, 1], [30, 240, 50])
@@ -148,10 +198,222 @@ class PrepareTest(parameterized.TestCase):
         values = np.array([[0, 100, 255]]) * factor
         image = Image.fromarray(values.astype(dtype))
 
-        prepared, _ = images.prepare(_encode(image, "PNG"))
+        prepared, _ = _prepare(_encode(image, "PNG"))
 
         expected = np.repeat([[[0], [100], [255]]], 3, axis=-1)
         np.testing.assert_array_equal(_decode(prepared), expected)
+
+    def test_sixteen_bits_of_which_one_value_is_transparent(self):
+        values = np.array([[257, 25_700]], np.uint16)
+        encoded = _encode(Image.fromarray(values), "PNG", transparency=25_700)
+
+        decoded = images.decode(encoded, "a.png")
+
+        np.testing.assert_array_equal(decoded[0, :, 0], [1, 0])
+
+    def test_twelve_bits_span_the_whole_range(self):
+        # 0, 2048 and 4095, packed: 3 bytes hold 2 values.
+        strip = bytes([0x00, 0x08, 0x00, 0xFF, 0xF0, 0x00])
+        tags = {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 277: 1, 278: 1}
+        tags |= {273: 8 + 2 + 12 * 9 + 4, 279: len(strip)}
+        encoded = b"II*\0" + struct.pack("<IH", 8, len(tags))
+        for tag, value in sorted(tags.items()):
+            encoded += struct.pack("<HHII", tag, 4, 1, value)
+        encoded += bytes(4) + strip
+
+        decoded = images.decode(encoded, "a.tif")
+
+        np.testing.assert_array_equal(decoded[0, :3, 0], [0, 128, 255])
+
+    def test_thirty_two_bits_are_refused(self):
+        values = np.array([[0, 70_000]], np.int32)
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            "^a.tif holds pixels of more than 16 bits.*save",
+        ):
+            images.decode(_encode(Image.fromarray(values), "TIFF"), "a.tif")
+
+    def test_it_answers_the_size_of_the_upright_original(self):
+        image = Image.new("RGB", (40, 20), "teal")
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "a.jpg")
+            path.write_bytes(_encode(image, "JPEG", exif=_exif(6)))
+
+            prepared = images.read_prepared(path, max_side=10)
+
+            self.assertEqual(prepared.size, (40, 20))
+            self.assertEqual(images.stored_size(path), (20, 40))
+        self.assertEqual(_decode(prepared.encoded).shape, (10, 5, 3))
+        np.testing.assert_array_equal(prepared.scale, [0.25, 0.25])
+
+
+class PngTest(parameterized.TestCase):
+    """Chunks of a PNG that have no part in its pixels."""
+
+    @parameterized.named_parameters(
+        ("text", b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000))),
+        ("profile", b"iCCP", b"a\0\0" + zlib.compress(bytes(3_000_000))),
+        ("wrong_length", b"pHYs", b"1"),
+    )
+    def test_they_are_not_read(self, name, content):
+        image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+        plain = _encode(image, "PNG")
+        encoded = plain[:33] + _chunk(name, content) + plain[33:]
+        with self.assertRaises(ValueError):  # Pillow's guard.
+            Image.open(io.BytesIO(encoded)).load()
+
+        decoded = images.decode(encoded, "a.png")
+
+        np.testing.assert_array_equal(decoded, np.asarray(image))
+        self.assertEqual(_prepare(encoded)[0], encoded)
+
+    def test_a_wrong_checksum_of_a_text_does_not_count(self):
+        image = Image.new("RGB", (8, 4), "teal")
+        plain = _encode(image, "PNG")
+        text = _chunk(b"tEXt", b"a\0b")[:-4] + bytes(4)
+
+        decoded = images.decode(plain[:33] + text + plain[33:], "a.png")
+
+        np.testing.assert_array_equal(decoded, np.asarray(image))
+
+    def test_exif_counts_before_the_pixels_only(self):
+        plain = _encode(Image.new("RGB", (8, 4), "teal"), "PNG")
+        exif = _chunk(b"eXIf", _exif(6).removeprefix(b"Exif\0\0"))
+
+        before = images.decode(plain[:33] + exif + plain[33:], "a.png")
+        after = images.decode(plain[:-12] + exif + plain[-12:], "a.png")
+
+        self.assertEqual((before.shape, after.shape), ((8, 4, 3), (4, 8, 3)))
+
+
+class ForServerTest(parameterized.TestCase):
+    @parameterized.product(file_format=("JPEG", "PNG"), mode=("RGB", "L"))
+    def test_what_a_server_decodes_keeps_its_bytes(self, file_format, mode):
+        encoded = _encode(Image.new(mode, (20, 10)), file_format)
+
+        self.assertEqual(images.for_server(encoded, "a", 200), encoded)
+
+    def test_more_pixels_than_it_takes_are_shrunk(self):
+        encoded = _encode(Image.new("RGB", (200, 50), "teal"), "PNG")
+
+        sent = _decode(images.for_server(encoded, "a.png", 2_500))
+
+        self.assertEqual(sent.shape, (25, 100, 3))
+
+    @parameterized.named_parameters(
+        ("turned", "JPEG", "RGB", {"exif": True}),
+        ("webp", "WEBP", "RGB", {"lossless": True}),
+        ("gif", "GIF", "P", {}),
+        ("bmp", "BMP", "RGB", {}),
+        ("tiff", "TIFF", "RGB", {}),
+        ("16_bits", "PNG", "I;16", {}),
+        ("cut_out", "PNG", "RGBA", {}),
+        ("cmyk", "JPEG", "CMYK", {}),
+    )
+    def test_everything_else_becomes_a_png_of_what_is_seen(
+        self, file_format, mode, options
+    ):
+        if "exif" in options:
+            options = {"exif": _exif(8)}
+        encoded = _encode(Image.new(mode, (20, 10), 3), file_format, **options)
+
+        sent = images.for_server(encoded, "a")
+
+        self.assertStartsWith(sent, b"\x89PNG")
+        np.testing.assert_array_equal(_decode(sent), images.decode(encoded, ""))
+
+
+class RefusalTest(parameterized.TestCase):
+    """Every reader turns whatever goes wrong into one line about the file."""
+
+    def setUp(self):
+        super().setUp()
+        folder = self.enter_context(tempfile.TemporaryDirectory())
+        self.path = pathlib.Path(folder, "a.jpg")
+
+    def _assert_refused(self, words: str):
+        for read in (
+            images.stored_size,
+            images.read_upright,
+            images.read_prepared,
+        ):
+            with self.assertRaisesRegex(errors.RawDataError, words) as caught:
+                read(self.path)
+            message = str(caught.exception)
+            self.assertStartsWith(message, str(self.path))
+            self.assertLen(message.splitlines(), 1)
+
+    @parameterized.product(
+        where=("open", "load", "getexif", "convert", "transpose"),
+        error=(
+            struct.error("unpack requires\na buffer"),
+            IndexError("index out of range"),
+            KeyError("tag"),
+            ZeroDivisionError("division by zero"),
+            OverflowError("too large"),
+            RecursionError("too deep"),
+            SyntaxError("not a PNG"),
+            MemoryError(),
+        ),
+    )
+    def test_whatever_pillow_raises_is_one_line(self, where, error):
+        if where == "open":
+            stand_in = mock.patch.object(Image, "open", side_effect=error)
+        else:
+            stand_in = mock.patch.object(
+                Image.Image, where, side_effect=error, create=True
+            )
+        image = Image.new("CMYK", (8, 4))
+        if where == "getexif":  # Which Pillow itself calls for a TIFF alone.
+            self.path.write_bytes(_encode(image, "TIFF"))
+        else:
+            self.path.write_bytes(_encode(image, "JPEG", exif=_exif(6)))
+        with stand_in:
+            for read in (images.read_upright, images.read_prepared):
+                with self.assertRaises(errors.RawDataError) as caught:
+                    read(self.path)
+                message = str(caught.exception)
+                self.assertStartsWith(message, f"{self.path} ")
+                self.assertLen(message.splitlines(), 1)
+                self.assertRegex(message, "; (save|shrink|fetch|copy) ")
+
+    def test_an_error_of_encoding_is_one_too(self):
+        self.path.write_bytes(_encode(Image.new("L", (8, 4)), "JPEG"))
+        with mock.patch.object(Image.Image, "save", side_effect=KeyError("x")):
+            with self.assertRaisesRegex(errors.RawDataError, "a.jpg does not"):
+                images.read_prepared(self.path)
+
+    @parameterized.parameters("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+    def test_a_file_that_is_cut_short_is_called_so(self, file_format):
+        noise = np.random.default_rng(0).integers(256, size=(32, 32, 3))
+        image = Image.fromarray(noise.astype(np.uint8))
+        encoded = _encode(image, file_format)
+        self.path.write_bytes(encoded[: len(encoded) * 3 // 4])
+
+        self._assert_refused("it is cut short.*; copy or fetch it again$")
+
+    def test_nothing_and_no_image(self):
+        self._assert_refused("a.jpg is missing; fetch it again$")
+        self.path.touch()
+        self._assert_refused("it is empty.; fetch it again$")
+        self.path.write_text("no image")
+        self._assert_refused("it is no image.; replace it$")
+        self.path.unlink()
+        self.path.mkdir()
+        self._assert_refused("cannot be read .Is a directory.; put")
+
+    def test_too_many_pixels_are_to_be_shrunk(self):
+        encoded = bytearray(_encode(Image.new("RGB", (8, 4)), "JPEG"))
+        frame = encoded.index(b"\xff\xc0")
+        encoded[frame + 5 : frame + 9] = struct.pack(">HH", 12_240, 16_320)
+        self.path.write_bytes(encoded)
+
+        self._assert_refused("more than 178 million pixels.*; shrink it")
+
+    def test_another_kind_of_file_is_named_with_what_to_do(self):
+        self.path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+
+        self._assert_refused("is a HEIC photo, which is not read; convert it")
 
 
 class ShrinkTest(parameterized.TestCase):

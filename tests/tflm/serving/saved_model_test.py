@@ -15,6 +15,7 @@ from tflm import errors
 from tflm import losses
 from tflm.evaluation import keypoint_maps
 from tflm.losses import loss_networks
+from tflm.media import images as media
 from tflm.models import landmark_model
 from tflm.serving import detector
 from tflm.serving import saved_model
@@ -135,8 +136,8 @@ class SavedModelTest(parameterized.TestCase, tf.test.TestCase):
         answer = self.call("predict_bytes", image_bytes=[*files, png])
 
         self.assertAllEqual(answer["error"], [*files.values(), b""])
-        decoded = [tf.io.decode_jpeg(jpeg).numpy(), images[1]]
-        for index, image in ((0, decoded[0]), (1, images[1]), (-1, images[1])):
+        decoded = media.decode(jpeg, "a.jpg")
+        for index, image in ((0, decoded), (1, images[1]), (-1, images[1])):
             expected = self._keras(image[None])
             for name, value in expected.items():
                 self.assertAllClose(answer[name][index], value[0], atol=1e-5)

@@ -1,10 +1,12 @@
 import base64
+import csv
 import errno
 import functools
 import hashlib
 import http.server
 import io
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -19,18 +21,23 @@ from PIL import Image
 from PIL import ImageOps
 
 from tests import browser
+from tests import processes
+from tests import serving_double
 from tests.tflm.serving import lively_model
 from tflm import configs
 from tflm import errors
 from tflm import serving
 from tflm import web
 from tflm.evaluation import keypoint_maps
+from tflm.serving import saved_model
 from tflm.serving import tflite
 from tflm.web import litert
 
 # Of the third, each pixel of the view has many; the last is not even.
 _SIZES = [(48, 48), (60, 300), (500, 170), (33, 57)]
 _ARCHIVES = [b"of LiteRT.js"]
+_EXIF = Image.Exif()
+_EXIF[0x0112] = 6  # To be turned by a quarter, clockwise.
 _NAMES = ("left <b>eye</b>", "right eye")
 
 
@@ -152,6 +159,35 @@ class WriteTest(absltest.TestCase):
     def test_as_many_names_as_keypoints(self):
         with self.assertRaisesRegex(ValueError, "2 names for 0 keypoints"):
             self._write(keypoint_names=_NAMES)
+
+
+def _write_photos(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
+    """Photos that EXIF data turn, and a cut-out; maps name to upright size."""
+    pixels = _images()[3]
+    height, width = pixels.shape[:2]
+    photo = Image.fromarray(pixels)
+    photo.save(folder / "photo.jpg", exif=_EXIF, quality=95)
+    photo.save(folder / "photo.png", exif=_EXIF)
+    # Under what is transparent, image editors leave any colours.
+    alpha = np.zeros([height, width], np.uint8)
+    alpha[5:25, 10:40] = 255
+    alpha[5:25, 40:45] = 100
+    garbage = np.random.default_rng(0).integers(256, size=pixels.shape)
+    shown = np.where(alpha[..., None] > 0, pixels, garbage)
+    cut_out = np.dstack([shown, alpha]).astype(np.uint8)
+    Image.fromarray(cut_out).save(folder / "cut_out.png")
+    return {
+        "photo.jpg": (width, height),
+        "photo.png": (width, height),
+        "cut_out.png": (height, width),
+    }
+
+
+def _run(module: str, folder: pathlib.Path, *arguments: str) -> str:
+    process = processes.start(module, folder, *arguments)
+    output, problems = process.communicate(timeout=120)
+    assert process.returncode == 0, problems
+    return output
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -330,23 +366,67 @@ class BrowserTest(parameterized.TestCase):
         between = (landmarks[0] + landmarks[2]) / 2.0
         np.testing.assert_allclose(keypoints[1], between, atol=0.1)
 
-    def test_a_chosen_file_is_upright(self):
-        self._open("whole")
-        exif = Image.Exif()
-        exif[0x0112] = 6  # Turned by a quarter.
-        path = self.root / "photo.jpg"
-        Image.fromarray(self.images[1]).save(path, exif=exif, quality=95)
+    def _choose_file(self, path: pathlib.Path):
         document = self.page.command("DOM.getDocument")["root"]["nodeId"]
         node = self.page.command(
             "DOM.querySelector", nodeId=document, selector="#file"
         )
         self.page.command("DOM.setFileInputFiles", files=[str(path)], **node)
 
+    def test_a_chosen_file_is_upright(self):
+        self._open("whole")
+        path = self.root / "photo.jpg"
+        Image.fromarray(self.images[1]).save(path, exif=_EXIF, quality=95)
+        self._choose_file(path)
+
         self._await_status("photo.jpg: 60 × 300 pixels")
 
         with Image.open(path) as photo:
             upright = np.asarray(ImageOps.exif_transpose(photo))
         self._assert_shown("whole", upright)
+
+    def test_predict_client_and_page_find_the_same_points(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        sizes = _write_photos(folder)
+        direct = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+        self.enter_context(mock.patch.dict(os.environ, direct))
+        saved_model.write(
+            folder / "saved_model/1", lively_model.build(), _config(1.0)
+        )
+        server = self.enter_context(
+            serving_double.in_this_process(folder / "saved_model")
+        )
+
+        predicted = _run(
+            "tflm.predict", folder, f"--model={self.root}/whole.tflite", *sizes
+        )
+        answered = _run(
+            "tflm.client", folder, f"--server={server.rest}", "--json", *sizes
+        )
+        self._open("whole")
+
+        with open(folder / "predictions/images.csv", newline="") as file:
+            rows = {row[0]: row[1:] for row in csv.reader(file)}
+        answers = {
+            answer["image"]: answer["landmarks"]
+            for answer in map(json.loads, answered.splitlines())
+        }
+        self.assertIn("images.csv", predicted)
+        for name, (height, width) in sizes.items():
+            with self.subTest(name):
+                values = np.array(rows[name], float).reshape(-1, 3)[:, :2]
+                last_pixel = np.array([width, height]) - 1
+                # The same pixels, and numbers of three decimals in the table.
+                np.testing.assert_allclose(
+                    answers[name] * last_pixel, values, atol=2e-3, rtol=0
+                )
+                self._choose_file(folder / name)
+                self._await_status(f"{name}: {width} × {height} pixels")
+                # Browsers round colours in other places (premultiplied by
+                # alpha, for instance), and the places of dots on the screen.
+                np.testing.assert_allclose(
+                    self._shown(height, width), values, atol=0.1, rtol=0
+                )
 
     def test_files_are_dropped(self):
         self._open("whole")
@@ -363,7 +443,9 @@ class BrowserTest(parameterized.TestCase):
         self._assert_shown("whole", self.images[2])
 
         self.page.evaluate(drop % ("['words']", "notes.txt"))
-        self._await_status("notes.txt is no picture that can be read")
+        self._await_status(
+            "notes.txt is no picture that this browser reads; save it"
+        )
         self._assert_shown("whole", self.images[2])  # Still.
 
     def test_the_camera_runs_until_it_is_stopped(self):
