@@ -9,12 +9,14 @@ picture that is missing or damaged costs no other frame its place.
 
 import bisect
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import functools
 import io
 import math
 import pathlib
+import types
 
 import av
 from av.sidedata import sidedata
@@ -348,40 +350,40 @@ def _pictures(path: pathlib.Path, packets: _Packets) -> Iterator[_Picture]:
     from the first damage on the file is decoded again without them.
     """
     done = 0
-    for thread_type in ("FRAME", "NONE"):
-        for picture in _settled(path, packets, thread_type):
-            if picture.why and thread_type == "FRAME":
-                break
-            if picture.index >= done:
-                yield picture
-                done += 1
-        else:
-            return
-        if not _are_in_order(path, packets):
-            packets = dataclasses.replace(packets, frames=None)
-
-
-def _are_in_order(path: pathlib.Path, packets: _Packets) -> bool:
-    """Whether the decoder gives pictures in the order of their stamps."""
-    if packets.frames is None:
-        return False
-    places = []
-    with _opened(path) as (container, stream):
-        for _, pictures, _ in _decoded(container, stream):
-            numbers = [number for _, number, _ in pictures]
-            places += packets.frames[numbers].tolist()
-            if len(places) > 10 * _MOST_REORDERED:
-                break
-    return places == sorted(places)
+    for picture in _settled(path, _Ledger(packets), "FRAME", {}):
+        if picture.why:
+            break
+        yield picture
+        done += 1
+    else:
+        return
+    # What no other is built on is not shown to the decoder, if damaged: what
+    # it says of itself may confuse the decoder about the others.
+    ledger = _Ledger(packets)
+    for _ in _settled(path, ledger, "NONE", {}):
+        pass
+    if not ledger.is_in_order:
+        packets = dataclasses.replace(packets, frames=None)
+    unused = {
+        number: why
+        for number, why in ledger.whys.items()
+        if not packets.is_used[number]
+    }
+    for picture in _settled(path, _Ledger(packets), "NONE", unused):
+        if picture.index >= done:
+            yield picture
 
 
 def _settled(
-    path: pathlib.Path, packets: _Packets, thread_type: str
+    path: pathlib.Path,
+    ledger: "_Ledger",
+    thread_type: str,
+    passed_over: dict[int, str],
 ) -> Iterator[_Picture]:
-    ledger = _Ledger(packets)
+    """Decodes all that is not to be passed over."""
     with _opened(path) as (container, stream):
         stream.thread_type = thread_type
-        for packet, pictures, why in _decoded(container, stream):
+        for packet, pictures, why in _decoded(container, stream, passed_over):
             if why:
                 ledger.lose(packet.opaque[0], why)
             for picture in pictures:
@@ -396,6 +398,11 @@ class _Ledger:
 
     A picture waits until it is known of all packets before it whether they are
     whole, as it may be built on them.
+
+    Attributes:
+        whys: number of a packet that has no whole picture, to the reason.
+        is_in_order: whether the decoder gives pictures in the order of their
+            time stamps.
     """
 
     def __init__(self, packets: _Packets):
@@ -405,7 +412,9 @@ class _Ledger:
         self._is_known = ~packets.is_shown  # By number of the packet.
         self._num_known = 0  # Of all before it it is known what became.
         self._lost: list[int] = []  # Sorted; only those others may need.
-        self._whys: dict[int, str] = {}
+        self.whys: dict[int, str] = {}
+        self.is_in_order = packets.frames is not None
+        self._last_place = -1
         self._pictures: dict[int, tuple] = {}
         self._next = 0  # Frame to be given.
         self._is_counted = packets.frames is None
@@ -422,15 +431,20 @@ class _Ledger:
 
     def lose(self, number: int, why: str) -> None:
         """Notes that a packet has no picture, or none that is whole."""
-        if number < len(self._is_known) and number not in self._whys:
+        if number < len(self._is_known) and number not in self.whys:
             self._is_known[number] = True
-            self._whys[number] = why
+            self.whys[number] = why
             if self._packets.is_used[number]:
                 bisect.insort(self._lost, number)
 
     def add(self, frame: av.VideoFrame, number: int, turn: tuple) -> None:
         """Takes what the decoder gives next."""
-        if number >= len(self._is_known) or self._is_known[number]:
+        if number >= len(self._is_known):
+            return
+        if not self._is_counted and self._packets.is_shown[number]:
+            self.is_in_order &= bool(self._last_place < self._places[number])
+            self._last_place = self._places[number]
+        if self._is_known[number]:
             return
         if frame.key_frame and not self._packets.is_key[number]:
             bisect.insort(self._keys, number)
@@ -461,7 +475,7 @@ class _Ledger:
             number = int(self._order[self._next])
             if not self._is_known[number]:
                 return
-            why = self._whys.get(number, "")
+            why = self.whys.get(number, "")
             if not why and self._num_known < number:
                 return
             frame, turn = self._pictures.pop(number, (None, _UPRIGHT))
@@ -492,7 +506,7 @@ class _Ledger:
         for other in [other for other in self._behind if other != number]:
             if number - other > _MOST_REORDERED:
                 self.lose(other, "the decoder gives no picture of it")
-            if other in self._whys:
+            if other in self.whys:
                 self._place(other)
         if number < count:
             self._place(number)
@@ -506,12 +520,11 @@ class _Ledger:
     def _is_built_on_lost(self, number: int) -> bool:
         """Whether it may be: all from the key before it on may be needed."""
         at = bisect.bisect_right(self._keys, number) - 1
-        first_shown = -1
         if at >= 0 and self._places[self._keys[at]] > self._places[number]:
             at -= 1  # Shown before its key: it needs what is before it, too.
-        elif at >= 0:
-            first_shown = self._places[self._keys[at]]
         first = self._keys[at] if at >= 0 else 0
+        # What is shown after a key does not need what is shown before it.
+        first_shown = self._places[first] if at >= 0 else -1
         lost = self._lost[bisect.bisect_left(self._lost, first) :]
         return any(
             other < number and self._places[other] >= first_shown
@@ -520,9 +533,11 @@ class _Ledger:
 
 
 def _decoded(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    passed_over: Mapping[int, str] = types.MappingProxyType({}),
 ) -> Iterator[tuple[av.Packet | None, list[tuple], str]]:
-    """Decodes packet by packet.
+    """Decodes packet by packet, but those whose numbers are in `passed_over`.
 
     Yields:
         The packet, whose `opaque` starts with its number, at last None;
@@ -533,6 +548,9 @@ def _decoded(
     turns = {}
     for number, packet in enumerate(_demuxed(container, stream, [])):
         packet.opaque = number, _exif_turn(stream, packet)
+        if number in passed_over:
+            yield packet, [], passed_over[number]
+            continue
         frames, why = _decode(stream, packet)
         yield packet, [_described(frame, turns) for frame in frames], why
     frames, _ = _decode(stream, None)  # What it held back.
