@@ -74,22 +74,40 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         positions = positions[: _num_common_frames(video, len(positions))]
         for number, frames in itertools.groupby(
             videos.frames(video, end=len(positions), stride=stride),
-            key=lambda frame: frame[0] // clips.MAX_FRAMES,
+            key=_clip_number,
         ):
+            if number is None:
+                yield from frames
+                continue
             start = number * clips.MAX_FRAMES
             seen = positions[start : start + clips.MAX_FRAMES]
             box = boxes.square_around(seen, MARGIN)
+            whole = []
+            for frame in frames:
+                if frame.image is None:
+                    yield errors.Broken(
+                        f"{video}, frame {frame.index}", frame.problem
+                    )
+                    continue
+                at = positions[frame.index]
+                whole.append(_frame(frame.index, frame.image, at, box, video))
+            if not whole:
+                continue
             title = f"{folder.name}/{name}"
             yield clips.clip(
                 f"{title}/{start:05d}",
-                [
-                    _frame(index, image, positions[index], box, video)
-                    for index, image in frames
-                ],
+                whole,
                 video=title,
             )
     except errors.RawDataError as error:
         yield errors.Broken(str(video), str(error))
+
+
+def _clip_number(frame: videos.Frame | errors.Broken) -> int | None:
+    """None of what says that the video is cut off."""
+    if isinstance(frame, errors.Broken):
+        return None
+    return frame.index // clips.MAX_FRAMES
 
 
 class Builder(clip_builder.ClipBuilder):

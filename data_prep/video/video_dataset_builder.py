@@ -95,14 +95,19 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         yield errors.Broken(str(spec.path), str(error))
 
 
-def _read_stretch(stretch: Stretch, cutter: "_Cutter") -> Iterator[dict]:
+def _read_stretch(
+    stretch: Stretch, cutter: "_Cutter"
+) -> Iterator[dict | errors.Broken]:
     missing = np.full([clips.num_rows(stretch.num_keypoints), 2], np.nan)
     waiting = []
-    for index, image in videos.frames(
+    for found in videos.frames(
         stretch.path, stretch.start, stretch.end, stretch.stride
     ):
-        where = f"{stretch.path}, frame {index}"
-        if frame := cutter.frame(where, image, index, missing):
+        if broken := cutter.broken(stretch.path, found):
+            yield broken
+            continue
+        where = f"{stretch.path}, frame {found.index}"
+        if frame := cutter.frame(where, found.image, found.index, missing):
             waiting.append(frame)
         if len(waiting) == _BLOCK * clips.MAX_FRAMES:
             yield from _clips(stretch.name, waiting)
@@ -119,8 +124,14 @@ def _clips(name: str, frames: Sequence[dict]) -> Iterator[dict]:
 def _read_frames(
     marked: Marked, cutter: "_Cutter"
 ) -> Iterator[dict | errors.Broken]:
-    for index, image in videos.frames(marked.path, end=max(marked.points) + 1):
-        if index in marked.points:
+    for found in videos.frames(marked.path, end=max(marked.points) + 1):
+        if isinstance(found, errors.Broken):
+            yield found
+        elif found.index in marked.points:
+            if broken := cutter.broken(marked.path, found):
+                yield broken
+                continue
+            index, image = found.index, found.image
             where, points = (
                 f"{marked.path}, frame {index}",
                 marked.points[index],
@@ -175,6 +186,16 @@ class _Cutter:
     def __init__(self, view: View):
         self._cropper = crops.Cropper(view.place)
         self._max_side = view.max_side
+
+    def broken(
+        self, path: pathlib.Path, found: videos.Frame | errors.Broken
+    ) -> errors.Broken | None:
+        """What a video has in place of a frame that can be used, if so."""
+        if isinstance(found, errors.Broken):
+            return found
+        where = f"{path}, frame {found.index}"
+        problem = found.problem or self._cropper.misfit(where, found.image)
+        return errors.Broken(where, problem) if problem else None
 
     def frame(
         self, where: str, image: np.ndarray, index: int, points: np.ndarray

@@ -13,6 +13,8 @@ from tflm import errors
 from tflm import files
 
 _FINEST_RATE = 10_000  # Denominator of frames a second: 30000/1001 is exact.
+_MP4_TICKS = 90_000  # A second; those of most rates are whole.
+_GIF_TICKS = 100
 _QUALITY = "18"  # H.264's constant rate factor: no loss that one sees.
 
 
@@ -26,7 +28,7 @@ class Movie:
 
     Args:
         path: ends with .mp4 or .gif.
-        frames_per_second: positive.
+        frames_per_second: positive; on average, if frames come with times.
 
     Raises:
         errors.UserError: if the path ends otherwise.
@@ -72,11 +74,13 @@ class Movie:
     def __exit__(self, *error) -> None:
         self._opened.__exit__(*error)
 
-    def write(self, image: np.ndarray) -> None:
+    def write(self, image: np.ndarray, seconds: float | None = None) -> None:
         """Appends a frame.
 
         Args:
             image: uint8 `[H, W, 3]`, RGB; the same size in every call.
+            seconds: when it is shown, more than the last; None: as
+                `frames_per_second` says.
 
         Raises:
             ValueError: if it has another shape, type or size.
@@ -103,27 +107,36 @@ class Movie:
         if self._graph is not None:
             self._graph.push(frame)
             frame = self._graph.pull()
-        frame.pts = self._num_frames
-        frame.time_base = 1 / self._rate
+        if seconds is None:
+            seconds = self._num_frames / self._rate
+        ticks = round(seconds / self._tick)
+        self._last_ticks = max(ticks, self._last_ticks + 1)
+        frame.pts, frame.time_base = self._last_ticks, self._tick
         self._num_frames += 1
         self._container.mux(self._stream.encode(frame))
 
     def _start(self) -> None:
         """Once the size of the frames is known."""
         height, width = self._shape[:2]
-        self._num_frames = 0
+        self._num_frames, self._last_ticks = 0, -1
+        self._tick = fractions.Fraction(
+            1, _GIF_TICKS if self._is_gif else _MP4_TICKS
+        )
         self._stream = self._container.add_stream(
             "gif" if self._is_gif else "libx264", rate=self._rate
         )
         if self._is_gif:
             self._stream.height, self._stream.width = height, width
             self._stream.pix_fmt = "pal8"
-            self._graph = _palette_graph(height, width, 1 / self._rate)
+            self._graph = _palette_graph(height, width, self._tick)
         else:
             self._stream.height = height + height % 2
             self._stream.width = width + width % 2
             self._stream.pix_fmt = "yuv420p"
-            self._stream.options = {"crf": _QUALITY}
+            # With B frames, the file's duration would be wrong if the times of
+            # frames are not evenly spaced.
+            self._stream.options = {"crf": _QUALITY, "bf": "0"}
+        self._stream.codec_context.time_base = self._tick
 
     def _finish(self, kind, error, trace) -> None:
         """Writes what the encoder holds back; not after an error."""

@@ -100,6 +100,33 @@ class Cropper:
     def __init__(self, place: Place):
         self._place = place
         self._motion = Motion(place.follows) if place.follows else None
+        self._size: tuple[int, int] | None = None  # Of the video's frames.
+
+    def misfit(self, where: str, image: np.ndarray) -> str:
+        """Says that a frame cannot be cropped like those before it.
+
+        Args:
+            where: which frame, for the message.
+            image: uint8 `[H, W, 3]`, a frame of the video.
+
+        Returns:
+            "" if it has the size of those before it, or is not cropped at all.
+        """
+        if self._place == Place():
+            return ""
+        size = image.shape[:2]
+        if self._size is None:
+            self._size = self._motion.size if self._motion else size
+        if size == self._size:
+            return ""
+        new, old = (
+            f"{height} x {width}" for height, width in (size, self._size)
+        )
+        return (
+            f"{where} has {new} pixels (height x width), others of the video"
+            f" {old}, so that it cannot be cropped like them; cut the video"
+            " there, or pass --skip_broken to leave such frames out"
+        )
 
     def box(
         self, where: str, image: np.ndarray, index: int
@@ -263,6 +290,9 @@ class Motion:
     Args:
         path: the video.
 
+    Attributes:
+        size: (height, width) of its first frame; others may differ.
+
     Raises:
         RawDataError: if nothing moves.
     """
@@ -271,8 +301,13 @@ class Motion:
         samples = [
             _small_grey(frame) for frame in videos.samples(path, NUM_SAMPLES)
         ]
-        self._size = samples[0][1]
-        greys = np.stack([grey for grey, _ in samples])
+        if not samples:
+            raise errors.RawDataError(
+                f"{path}: no frame is whole, so that nothing is seen to move;"
+                " replace it, or pass --skip_broken to leave such files out"
+            )
+        self.size = samples[0][1]
+        greys = np.stack([grey for grey, size in samples if size == self.size])
         self._background = np.median(greys, axis=0)
         noise = np.median(np.abs(greys - self._background))
         # Of a normal distribution, the deviation is 1.48 times the median.
@@ -284,7 +319,7 @@ class Motion:
                 f"{path}: nothing moves before a still background; leave"
                 " --motion_crop out, or give --crop or --boxes"
             )
-        shrunk = max(self._size) / max(self._background.shape)
+        shrunk = max(self.size) / max(self._background.shape)
         side = MARGIN * np.percentile(lengths, LENGTH_PERCENTILE) * shrunk
         self._side = max(1, round(side))
 
@@ -294,7 +329,7 @@ class Motion:
         Images of another size than the video's frames show nothing known.
         """
         grey, size = _small_grey(image)
-        if size != self._size:
+        if size != self.size:
             return None
         part = self._part(grey)
         if part is None:

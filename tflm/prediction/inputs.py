@@ -28,6 +28,8 @@ class Frame:
     image_size: tuple[int, int]  # (height, width), pixels, at least 2 x 2.
     image: np.ndarray | None  # uint8 [H, W, 3], RGB; None: not kept.
     box: boxes.Box | None  # What is looked at; None: it is nowhere.
+    seconds: float = 0.0  # When the video shows it.
+    problem: str = ""  # Why there is nothing to look at: the frame is damaged.
 
     def without_image(self) -> "Frame":
         """The same, for a place where pixels are not needed any more."""
@@ -244,15 +246,15 @@ def cropped(
 
 
 def count(source: Source, selection: Selection) -> int:
-    """How many frames there will be, or what a video's container promises.
+    """How many frames there will be.
 
     Raises:
         errors.RawDataError: if the video does not open.
     """
     if isinstance(source, Images):
         return len(source.paths)
-    promised = videos.num_frames(pathlib.Path(source.root, source.path))
-    end = promised if selection.end is None else min(promised, selection.end)
+    end = videos.num_frames(pathlib.Path(source.root, source.path))
+    end = end if selection.end is None else min(end, selection.end)
     return len(range(selection.start, end, selection.stride))
 
 
@@ -262,11 +264,12 @@ def read(
     """Decodes one image after the other, as they are asked for.
 
     Yields:
-        A frame, or an image file that does not decode.
+        A frame, also of a video one that is damaged; or an image file that does
+        not decode, or that a video is cut off.
 
     Raises:
-        errors.RawDataError: if a video does not decode to its end, or its crop
-            has no sense.
+        errors.RawDataError: if a video does not decode, or its crop has no
+            sense.
     """
     cropper = crops.Cropper(source.place)
     if isinstance(source, Images):
@@ -278,14 +281,34 @@ def read(
                 frame = errors.Broken(name, str(error))
             yield frame
         return
-    for index, image in videos.frames(
-        pathlib.Path(source.root, source.path),
-        selection.start,
-        selection.end,
-        selection.stride,
+    path = pathlib.Path(source.root, source.path)
+    waiting, size = [], None  # Damaged ones have the size of the next or last.
+    for found in videos.frames(
+        path, selection.start, selection.end, selection.stride
     ):
+        if isinstance(found, errors.Broken):
+            yield found
+            continue
+        index, image, problem = found.index, found.image, found.problem
         name = f"{source.path}:{index}"
-        yield _frame(index, name, image, source.root, cropper, index)
+        if image is not None:
+            size = image.shape[:2]
+            problem = cropper.misfit(f"{path}, frame {index}", image)
+        if problem:
+            frame = Frame(index, name, size, image, None)
+        else:
+            frame = _frame(index, name, image, source.root, cropper, index)
+        waiting.append(
+            dataclasses.replace(frame, seconds=found.seconds, problem=problem)
+        )
+        if size is not None:
+            for frame in waiting:
+                yield dataclasses.replace(
+                    frame, image_size=frame.image_size or size
+                )
+            waiting.clear()
+    if waiting:
+        raise errors.RawDataError(waiting[0].problem)
 
 
 def _frame(

@@ -26,6 +26,8 @@ from tflm.serving import loading
 _log = logging.getLogger(__name__)
 # The next source may have a name that can be written.
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.ENOTDIR)
+_MOST_NAMED = 5  # Frames of a video; of the others there is a count.
+_NO_IMAGE = np.zeros([2, 2, 3], np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +107,8 @@ def predict(
         selection: of the frames of videos.
 
     Returns:
-        What was written. A source of which nothing could be read, and a video
-        that breaks off, leave nothing.
+        What was written. A source of which nothing could be read leaves
+        nothing. A damaged frame of a video has an empty row.
     """
     written, num_partial = [], 0
     num_files = num_skipped = len(wanted.broken)
@@ -116,7 +118,7 @@ def predict(
         is_video = isinstance(source, inputs.Video)
         num_files += 1 if is_video else len(source.paths)
         try:
-            num_broken = _predict_source(
+            num_broken, num_undrawn = _predict_source(
                 detector, source, output_dir, model, overlay, selection
             )
         except errors.RawDataError as error:
@@ -132,10 +134,15 @@ def predict(
                 _log.warning("skipped: %s has no such frames", source.path)
             num_skipped += 1 if is_video else len(source.paths)
         else:
-            num_skipped += num_broken
+            if is_video:
+                num_partial += bool(num_broken or num_undrawn)
+            else:
+                num_skipped += num_broken
+                num_partial += num_undrawn
             written += outputs.table_paths(output_dir, source.name)
-            if overlay:
-                written.append(drawing.path(output_dir, source))
+            drawn = drawing.path(output_dir, source)
+            if overlay and not (is_video and num_undrawn):
+                written.append(drawn)
     return Outcome(
         written, num_files, num_skipped, num_partial, wanted.left_out
     )
@@ -148,8 +155,12 @@ def _predict_source(
     model: str,
     overlay: bool,
     selection: inputs.Selection,
-) -> int:
-    """Writes the points of one source; returns how many images are broken."""
+) -> tuple[int, int]:
+    """Writes the points of one source.
+
+    Returns:
+        How many images or frames are broken, and how many were not drawn.
+    """
     names = point_names(detector)
     num_broken = num_written = 0
     with contextlib.ExitStack() as stack:
@@ -167,25 +178,37 @@ def _predict_source(
         tables = stack.enter_context(
             outputs.tables(output_dir, source.name, names, model)
         )
-        draw = None
+        drawn = None
         if overlay:
-            draw = stack.enter_context(
+            drawn = stack.enter_context(
                 drawing.drawing(output_dir, source, len(names), selection)
             )
         frames = inputs.read(source, selection)
         for batch in _batches(detector, frames, keeps_images=overlay):
-            for broken in batch.broken:
-                _log.warning("%s", _skipped(broken.message))
-            num_broken += len(batch.broken)
+            for message in batch.messages():
+                num_broken += 1
+                if isinstance(source, inputs.Images) or (
+                    num_broken <= _MOST_NAMED
+                ):
+                    _log.warning("%s", _skipped(message))
             for found in _points(detector, batch):
                 tables.add(*found)
-                if draw:
-                    draw(*found)
+                if drawn:
+                    drawn.draw(*found)
                 num_written += 1
             progress.update(len(batch.frames) + len(batch.broken))
         if not num_written:
             raise _NothingRead
-    return num_broken
+    if isinstance(source, inputs.Video) and num_broken > _MOST_NAMED:
+        _log.warning(
+            "skipped: %d more frames of %s",
+            num_broken - _MOST_NAMED,
+            source.path,
+        )
+    problems = drawn.problems if drawn else []
+    for problem in problems:
+        _log.warning("%s", problem)
+    return num_broken, len(problems)
 
 
 @dataclasses.dataclass
@@ -195,6 +218,11 @@ class _Batch:
     frames: list[inputs.Frame]
     views: list[np.ndarray]
     broken: list[errors.Broken]
+
+    def messages(self) -> list[str]:
+        """A line of each file or frame in which nothing can be found."""
+        of_frames = [frame.problem for frame in self.frames if frame.problem]
+        return of_frames + [broken.message for broken in self.broken]
 
 
 def _batches(
@@ -208,7 +236,7 @@ def _batches(
         if isinstance(frame, errors.Broken):
             batch.broken.append(frame)
         else:
-            image = frame.image
+            image = _NO_IMAGE if frame.image is None else frame.image
             if frame.box is not None:
                 image = boxes.crop(image, frame.box)
             batch.views.append(detector.view(image))
