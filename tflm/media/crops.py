@@ -125,7 +125,7 @@ class Cropper:
         return (
             f"{where} has {new} pixels (height x width), others of the video"
             f" {old}, so that it cannot be cropped like them; cut the video"
-            " there, or pass --skip_broken to leave such frames out"
+            " there"
         )
 
     def box(
@@ -304,7 +304,7 @@ class Motion:
         if not samples:
             raise errors.RawDataError(
                 f"{path}: no frame is whole, so that nothing is seen to move;"
-                " replace it, or pass --skip_broken to leave such files out"
+                " replace it"
             )
         self.size = samples[0][1]
         greys = np.stack([grey for grey, size in samples if size == self.size])

@@ -13,6 +13,7 @@ from tflm.media import boxes
 from tflm.media import crops
 from tflm.media import folders
 from tflm.media import images
+from tflm.media import kinds
 from tflm.media import videos
 
 _LONGEST = 200  # Bytes of a name; file systems take 255, endings included.
@@ -153,7 +154,15 @@ def _is_image(path: pathlib.Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in images.SUFFIXES or suffix in videos.SUFFIXES:
         return suffix in images.SUFFIXES
-    return False
+    try:
+        with open(path, "rb") as file:
+            kind = kinds.kind_of(file.read(kinds.NUM_BYTES))
+    except OSError as error:
+        raise errors.RawDataError(
+            f"{path} cannot be read ({error.strerror}); give a file that you"
+            " may read"
+        ) from error
+    return kind is not None and not kind.is_video
 
 
 def cropped_as_trained(

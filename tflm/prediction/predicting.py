@@ -285,5 +285,4 @@ def _points(
 
 
 def _skipped(message: str) -> str:
-    """Without the remedy, which is about building shards."""
-    return f"skipped: {message.rpartition('; ')[0] or message}"
+    return f"skipped: {message}"

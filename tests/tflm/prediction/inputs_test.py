@@ -118,6 +118,25 @@ class InputsTest(absltest.TestCase):
             },
         )
 
+    def test_a_file_of_another_ending_is_what_its_first_bytes_say(self):
+        Image.new("RGB", (4, 4)).save(self.root / "photo.dat", "PNG")
+        heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+        (self.root / "IMG_1.HEIC").write_bytes(heic)
+        make_dummy_data.write(self.root / "a.mp4", 2)
+        (self.root / "a.mp4").rename(self.root / "a.ts")
+
+        image, video = self._find("photo.dat", "IMG_1.HEIC", "a.ts")
+
+        self.assertEqual(
+            image.paths,
+            [str(self.root / name) for name in ("photo.dat", "IMG_1.HEIC")],
+        )
+        self.assertEqual(video.path, "a.ts")
+        _, broken = inputs.read(image, inputs.ALL_FRAMES)
+        self.assertIn(
+            "is a HEIC photo, which is not read; conv", broken.message
+        )
+
     def test_linked_folders_are_read_but_not_the_output(self):
         self._touch("day1/a.png", "predictions/b.png")
         (self.root / "in").mkdir()
