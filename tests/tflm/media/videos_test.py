@@ -394,7 +394,8 @@ class VideosTest(parameterized.TestCase):
             "h265",
             "libx265",
             ".mkv",
-            {"x265-params": f"bframes=2:log-level=0:{_REGULAR}"},
+            # x265's cutree writes beyond its memory if pictures are tiny.
+            {"x265-params": f"cutree=0:bframes=2:log-level=0:{_REGULAR}"},
         ),
     )
     def test_a_file_that_starts_with_an_open_group(
