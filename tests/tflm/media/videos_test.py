@@ -274,6 +274,16 @@ class VideosTest(parameterized.TestCase):
         self.assertLen(list(videos.frames(path)), 30)
         self.assertEqual(videos.num_frames(path), 30)
 
+    def test_b_frames_that_are_cut_off_do_not_shift_the_last_frame(self):
+        options = {"x264-params": f"bframes=2:{_REGULAR}"}
+        clean = self._encoded("a.mp4", "libx264", **options)
+        whole = self._copy(clean, "b.mkv").read_bytes()
+        path = self.root / "c.mkv"
+        for length in range(len(whole) // 2, len(whole) * 3 // 4, 40):
+            path.write_bytes(whole[:length])
+            *found, _ = videos.frames(path)
+            self.assertEqual(_numbers(found), list(range(len(found))))
+
     def test_a_title_that_is_no_utf_8_does_not_matter(self):
         path = self._copy(self._video("a.mp4"), "b.mp4", title="Ma ete")
         whole = path.read_bytes()
