@@ -312,9 +312,15 @@ class VideosTest(parameterized.TestCase):
             list(videos.frames(path))
 
     def _encoded(
-        self, name: str, codec: str, seconds=None, count=NUM_FRAMES, **options
+        self,
+        name: str,
+        codec: str,
+        seconds=None,
+        count=NUM_FRAMES,
+        picture=_grey,
+        **options,
     ) -> pathlib.Path:
-        """Frame i is `_grey(i)`, shown at `seconds[i]`; 25 a second if None."""
+        """Frame i is shown at `seconds[i]`; 25 a second if None."""
         with av.open(str(self.root / name), "w") as container:
             stream = container.add_stream(codec, 25)
             stream.height, stream.width = 32, 48
@@ -325,7 +331,7 @@ class VideosTest(parameterized.TestCase):
                 tick = fractions.Fraction(1, 1000)
                 stream.codec_context.time_base = tick
             for index in range(count):
-                frame = av.VideoFrame.from_ndarray(_grey(index), "rgb24")
+                frame = av.VideoFrame.from_ndarray(picture(index), "rgb24")
                 frame.pts = index
                 if seconds is not None:
                     frame.pts = round(seconds[index] / tick)
@@ -344,7 +350,13 @@ class VideosTest(parameterized.TestCase):
         self, codec, suffix, most
     ):
         options = {} if codec == "mjpeg" else {"g": "15", "bf": "0"}
-        clean = self._encoded(f"a{suffix}", codec, **options)
+        noise = np.random.default_rng(0).integers(0, 256, [4, 6, 3], np.uint8)
+        noise = np.kron(noise, np.ones([8, 8, 1], np.uint8))
+
+        def moving(index):  # So that each frame is built on the one before.
+            return np.roll(noise, 2 * index, axis=1)
+
+        clean = self._encoded(f"a{suffix}", codec, picture=moving, **options)
         expected = [frame.image for frame in videos.frames(clean)]
 
         path = self._copy(clean, f"b{suffix}", change=_damage(20))
@@ -457,9 +469,10 @@ class VideosTest(parameterized.TestCase):
         )
 
     def test_b_frames_without_time_stamps(self):
-        path = self._encoded("a.avi", "libx264", bf="3")
+        options = {"x264-params": f"bframes=2:{_REGULAR}"}
+        path = self._encoded("a.avi", "libx264", **options)
         self.assertEqual(_numbers(videos.frames(path)), list(range(NUM_FRAMES)))
-        raw = self._encoded("a.h264", "libx264", bf="3")
+        raw = self._encoded("a.h264", "libx264", **options)
         found = list(videos.frames(raw))
         self.assertEqual(_numbers(found), list(range(NUM_FRAMES)))
         np.testing.assert_allclose(
