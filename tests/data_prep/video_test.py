@@ -399,6 +399,46 @@ class VideoTest(builder_case.BuilderCase):
         self.assertLen(built.skipped, 1)
         self.assertEqual(built.num_frames, {"train": 40})
 
+    def test_a_damaged_frame_is_named_or_left_out(self):
+        path = self.raw_dir / "more/b.avi"
+        data = bytearray(path.read_bytes())
+        starts = [
+            place
+            for place in range(len(data))
+            if data[place : place + 3] == b"\xff\xda\x00"  # Of a JPEG scan.
+        ]
+        place = starts[5] + 14
+        data[place : place + 100] = bytes(range(1, 101))
+        path.write_bytes(data)
+        with self.assertRaisesRegex(
+            errors.RawDataError, "b.avi, frame 5 is damaged .*--skip_broken"
+        ):
+            self._build()
+
+        built = self._build(skip_broken=True)
+
+        self.assertEqual(built.skipped, [f"{path}, frame 5"])
+        self.assertEqual(built.num_frames, {"train": 40 + 11})
+        self.assertEqual(
+            self._frames("train", skip_broken=True)["more/b.avi"],
+            [*range(5), *range(6, 12)],
+        )
+
+    def test_a_video_cut_off_is_named_or_used_to_where_it_ends(self):
+        path = self.raw_dir / "more/b.avi"
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 6 // 10])
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            "b.avi is cut off after . of 12 frames; .*--skip",
+        ):
+            self._build()
+
+        built = self._build(skip_broken=True)
+
+        self.assertEqual(built.skipped, [str(path)])
+        self.assertBetween(built.num_frames["train"], 40 + 4, 40 + 9)
+
     @parameterized.parameters(
         ({"stride": 0}, "--stride=0"),
         ({"max_side": 0}, "--max_side=0 must be positive"),

@@ -272,6 +272,8 @@ def _read_packets(path: pathlib.Path, size: int, changed: int) -> _Packets:
     is_key, is_used, is_shown = (flag.astype(bool) for flag in flags)
     if is_interlaced:
         is_shown &= _gives_picture(path, stamps)
+    if is_cut:
+        is_shown &= stamps <= _last_before_gap(stamps[is_shown])
     shown = stamps[is_shown]
     count = len(shown)
     if not count:
@@ -310,6 +312,20 @@ def _read_packets(path: pathlib.Path, size: int, changed: int) -> _Packets:
         np.sort(shown) if stamps_tell else None,
         cut,
     )
+
+
+def _last_before_gap(stamps: np.ndarray) -> int:
+    """The stamp of the last frame that has all before it, where a file is cut.
+
+    A frame that others are built on is stored before those shown before it.
+    """
+    stamps = np.sort(stamps)
+    steps = np.diff(stamps)
+    if not len(steps):
+        return np.iinfo(np.int64).max
+    near = np.arange(len(steps)) >= len(steps) - _MOST_REORDERED / 2
+    gaps = np.flatnonzero(near & (steps > 1.5 * np.median(steps)))
+    return stamps[gaps[0] if len(gaps) else -1]
 
 
 def _gives_picture(path: pathlib.Path, stamps: np.ndarray) -> np.ndarray:

@@ -1,13 +1,16 @@
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
+import numpy as np
 
 from data_prep.video import make_dummy_data
 from data_prep.video import video_dataset_builder
 from tflm import errors
 from tflm.media import boxes
 from tflm.media import crops
+from tflm.media import videos
 
 DUMMY_DATA = pathlib.Path(video_dataset_builder.__file__).parent / "dummy_data"
 
@@ -25,6 +28,32 @@ class CropsTest(absltest.TestCase):
         motion = crops.Motion(DUMMY_DATA / "a.mp4")
         box = motion.box(make_dummy_data.draw(51))  # At the right border.
         self.assertEqual(box.left + box.width, make_dummy_data.SIZE[1])
+
+    def test_motion_is_found_without_frames_of_another_size(self):
+        expected = crops.Motion(DUMMY_DATA / "a.mp4")
+        samples = list(videos.samples(DUMMY_DATA / "a.mp4", crops.NUM_SAMPLES))
+        odd = np.zeros([20, 30, 3], np.uint8)
+        with mock.patch.object(
+            videos, "samples", lambda path, count: iter([*samples, odd])
+        ):
+            found = crops.Motion(DUMMY_DATA / "a.mp4")
+        image = make_dummy_data.draw(20)
+        self.assertEqual(found.box(image), expected.box(image))
+        self.assertIsNone(found.box(odd))
+
+    def test_a_crop_does_not_fit_frames_of_another_size(self):
+        path = DUMMY_DATA / "a.mp4"
+        first, other = make_dummy_data.draw(20), np.zeros([20, 30, 3], np.uint8)
+        for place, expected in (
+            (crops.Place(), ""),
+            (crops.Place(box=boxes.Box(0, 0, 8, 8)), "b, frame 1 has 20 x 30 "),
+            (crops.Place(follows=path), "b, frame 1 has 20 x 30 pixels"),
+        ):
+            cropper = crops.Cropper(place)
+            self.assertEqual(cropper.misfit("b, frame 0", first), "")
+            found = cropper.misfit("b, frame 1", other)
+            self.assertStartsWith(found, expected)
+            self.assertEqual("48 x 64" in found, bool(expected))
 
     def test_a_still_scene_has_no_motion(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -249,8 +250,8 @@ class PredictTest(absltest.TestCase):
         )
         movie = self.output_dir / "walk_overlay.mp4"
         colours = [
-            np.ptp(image.astype(int), axis=-1).max()
-            for _, image in videos.frames(movie)
+            np.ptp(frame.image.astype(int), axis=-1).max()
+            for frame in videos.frames(movie)
         ]
         self.assertLess(max(colours[0], colours[4]), 40)  # Nothing is drawn.
         self.assertGreater(min(colours[1:4]), 80)
@@ -398,7 +399,7 @@ class PredictTest(absltest.TestCase):
                 self.assertGreater(np.ptp(colour), 50, name)  # Not grey.
         movie = self.output_dir / "walk_overlay.mp4"
         self.assertIn(movie, outcome.written)
-        frames = [image for _, image in videos.frames(movie)]
+        frames = [frame.image for frame in videos.frames(movie)]
         self.assertLen(frames, 5)
         self.assertEqual(frames[0].shape, (*_SIZE, 3))
 
@@ -430,27 +431,168 @@ class PredictTest(absltest.TestCase):
         drawn = (self.output_dir / "images_overlay").rglob("a.jpg")
         self.assertLen(list(drawn), 2)
 
-    def test_a_video_that_changes_its_size_is_skipped_with_overlays(self):
-        sizes = iter([(32, 48), (32, 48), (48, 32)])
-        names = self.root / "in"
-        make_dummy_data.write(names / "a.mp4", 3, _frame)
-        make_dummy_data.write(names / "b.mp4", 3, _frame)
+    def _changed(self, name: str, change) -> None:
+        """Videos read as `name` give the frames that `change` makes."""
         read = videos.frames
 
-        def changing(path, *arguments):
-            for index, image in read(path, *arguments):
-                if path.name == "a.mp4":
-                    image = dots.draw(next(sizes), (10.0, 12.0))
-                yield index, image
+        def changed(path, *arguments):
+            for frame in read(path, *arguments):
+                yield change(frame) if path.name == name else frame
 
-        self.enter_context(mock.patch.object(videos, "frames", changing))
+        self.enter_context(mock.patch.object(videos, "frames", changed))
+
+    def test_a_video_that_changes_its_size_has_no_drawing(self):
+        make_dummy_data.write(self.root / "in" / "a.mp4", 3, _frame)
+        make_dummy_data.write(self.root / "in" / "b.mp4", 3, _frame)
+
+        def change(frame):
+            size = (48, 32) if frame.index == 2 else (32, 48)
+            image = dots.draw(size, (10.0, 12.0))
+            return dataclasses.replace(frame, image=image)
+
+        self._changed("a.mp4", change)
         with self.assertLogs("tflm", "WARNING") as logs:
             outcome = self._predict("in", overlay=True)
 
-        self.assertRegex(logs.output[0], "skipped: a.mp4:2 has another size")
-        self.assertEqual(outcome.num_skipped, 1)
-        self.assertIn("b_overlay.mp4", self._everything_written())
-        self.assertNotIn("a.csv", self._everything_written())
+        self.assertLen(logs.output, 1)
+        self.assertRegex(
+            logs.output[0], "a.mp4:2: no drawing .* is 48 x 32 .* 32 x 48"
+        )
+        self.assertEqual((outcome.num_skipped, outcome.num_partial), (0, 1))
+        self.assertEqual(
+            self._everything_written(),
+            ["a.csv", "a.json", "b.csv", "b.json", "b_overlay.mp4"],
+        )
+        self.assertNotIn(self.output_dir / "a_overlay.mp4", outcome.written)
+        for row in self._csv("a.csv")[3:]:
+            np.testing.assert_allclose(
+                [float(cell) for cell in row[1:3]], [12, 10], atol=0.6
+            )
+
+    def test_a_crop_does_not_fit_frames_of_another_size(self):
+        make_dummy_data.write(self.root / "a.mp4", 3, _frame)
+
+        def change(frame):
+            size = (60, 90) if frame.index == 1 else _SIZE
+            return dataclasses.replace(
+                frame, image=dots.draw(size, (20.0, 25.0))
+            )
+
+        self._changed("a.mp4", change)
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("a.mp4", crop="0,0,40,60")
+
+        self.assertRegex(
+            logs.output[0], "a.mp4, frame 1 has 60 x 90 pixels .* 48 x 80"
+        )
+        rows = self._csv("a.csv")[3:]
+        self.assertEqual([bool(row[1]) for row in rows], [True, False, True])
+        self.assertEqual(outcome.num_partial, 1)
+
+    def test_damaged_frames_have_empty_rows(self):
+        make_dummy_data.write(self.root / "a.mp4", 20, _frame)
+        damaged = (0, 3, 4, 10, 11, 12, 13)
+
+        def change(frame):
+            if frame.index not in damaged:
+                return frame
+            problem = f"a.mp4, frame {frame.index} is damaged (odd); replace it"
+            return dataclasses.replace(frame, image=None, problem=problem)
+
+        self._changed("a.mp4", change)
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("a.mp4", overlay=True)
+
+        messages = [record.getMessage() for record in logs.records]
+        self.assertEqual(
+            messages,
+            [
+                *(
+                    f"skipped: a.mp4, frame {index} is damaged (odd)"
+                    for index in damaged[:5]
+                ),
+                "skipped: 2 more frames of a.mp4",
+            ],
+        )
+        self.assertEqual((outcome.num_skipped, outcome.num_partial), (0, 1))
+        self.assertFalse(outcome.is_whole)
+        rows = self._csv("a.csv")[3:]
+        self.assertEqual([row[0] for row in rows], [*map(str, range(20))])
+        for index, row in enumerate(rows):
+            if index in damaged:
+                self.assertEqual(row[1:], [""] * 6)
+            else:
+                y, x = _dot(index)
+                np.testing.assert_allclose(
+                    [float(cell) for cell in row[1:3]], [x, y], atol=0.6
+                )
+        for image in self._json("a.json")["images"]:
+            self.assertEqual((image["height"], image["width"]), _SIZE)
+        drawn = list(videos.frames(self.output_dir / "a_overlay.mp4"))
+        np.testing.assert_allclose(
+            [frame.seconds + 0.04 for frame in drawn],
+            [index / 25 for index in range(20) if index not in damaged],
+            atol=1e-3,
+        )
+
+    def test_a_video_cut_off_has_a_table_of_what_is_there(self):
+        make_dummy_data.write(self.root / "a.avi", 20, _frame)
+        whole = (self.root / "a.avi").read_bytes()
+        (self.root / "a.avi").write_bytes(whole[: len(whole) // 2])
+
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("a.avi")
+
+        self.assertRegex(
+            logs.output[0], r"a.avi is cut off after \d+ of 20 frames$"
+        )
+        rows = self._csv("a.csv")[3:]
+        self.assertBetween(len(rows), 5, 15)
+        self.assertTrue(all(row[1] for row in rows))
+        self.assertEqual((outcome.num_skipped, outcome.num_partial), (0, 1))
+
+    def test_overlays_keep_the_times_of_the_video(self):
+        make_dummy_data.write(self.root / "a.mp4", 6, _frame)
+        times = (0.0, 0.04, 1.0, 1.04, 7.0, 7.5)
+        self._changed(
+            "a.mp4",
+            lambda frame: dataclasses.replace(
+                frame, seconds=times[frame.index]
+            ),
+        )
+        for stride in (1, 2):
+            self._predict(
+                "a.mp4", overlay=True, selection=inputs.Selection(stride=stride)
+            )
+            drawn = videos.frames(self.output_dir / "a_overlay.mp4")
+            np.testing.assert_allclose(
+                [frame.seconds for frame in drawn], times[::stride], atol=1e-3
+            )
+
+    def test_a_drawing_that_fails_costs_itself_alone(self):
+        make_dummy_data.write(self.root / "a.mp4", 3, _frame)
+        Image.fromarray(_frame(0)).save(self.root / "a.png")
+        Image.fromarray(_frame(0)).save(self.root / "b.png")
+
+        def fail(*arguments):
+            raise RuntimeError("no\nencoder")
+
+        for owner, name in (
+            (predicting.drawing.movies.Movie, "write"),
+            (predicting.drawing.images, "encode_jpeg"),
+        ):
+            self.enter_context(mock.patch.object(owner, name, fail))
+        with self.assertLogs("tflm", "WARNING") as logs:
+            outcome = self._predict("a.png", "b.png", "a.mp4", overlay=True)
+
+        self.assertEqual(
+            [record.getMessage().partition(": ")[2] for record in logs.records],
+            ["no drawing can be made (no encoder)"] * 3,
+        )
+        self.assertEqual((outcome.num_skipped, outcome.num_partial), (0, 3))
+        self.assertContainsSubset(
+            ["a.csv", "images.csv"], self._everything_written()
+        )
 
     def test_a_name_that_cannot_be_written_does_not_end_the_rest(self):
         make_dummy_data.write(self.root / "in" / "v.mp4", 3, _frame)
