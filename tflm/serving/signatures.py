@@ -12,7 +12,8 @@ keypoints        images, uint8                    keypoints, confidence, names
 
 The last only of a run with a map to named keypoints. Every input and output has
 the batch as its first axis, as the batching of TF Serving asks for. What they
-mean: `detector`.
+mean: `detector`. predict_bytes prepares files as `media.images` does; pixels
+must be upright RGB.
 """
 
 import os

@@ -31,7 +31,10 @@ _LICENCE = _HERE.parents[1] / "LICENSE"
 _NOTES = "demo.json"  # A folder with this file is an earlier page.
 _PAGE = {
     "page.html": "index.html",  # What servers answer for the folder.
-    **{name: name for name in ("page.css", "page.js", "model.js", "view.js")},
+    **{
+        name: name
+        for name in ("page.css", "page.js", "model.js", "photo.js", "view.js")
+    },
 }
 
 

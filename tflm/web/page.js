@@ -1,5 +1,6 @@
 // What the page does: pictures in, points and their names out.
 
+import * as photo from './photo.js';
 import * as view from './view.js';
 
 const LONGEST_SHOWN = 1600; // Pixels of a picture's longer side.
@@ -32,8 +33,7 @@ async function openFile(blob, name) {
   stopCamera();
   let bitmap;
   try {
-    // Upright by its EXIF data, and with the numbers that are in the file.
-    bitmap = await createImageBitmap(blob, {colorSpaceConversion: 'none'});
+    bitmap = await photo.decode(blob);
   } catch {
     if (mine === turn) {
       say(`${name} is no picture that this browser reads; save it as JPEG or`

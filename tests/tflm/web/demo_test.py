@@ -29,6 +29,7 @@ from tflm import errors
 from tflm import serving
 from tflm import web
 from tflm.evaluation import keypoint_maps
+from tflm.media import images as media
 from tflm.serving import saved_model
 from tflm.serving import tflite
 from tflm.web import litert
@@ -168,6 +169,7 @@ def _write_photos(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
     photo = Image.fromarray(pixels)
     photo.save(folder / "photo.jpg", exif=_EXIF, quality=95)
     photo.save(folder / "photo.png", exif=_EXIF)
+    photo.save(folder / "photo.webp", exif=_EXIF, lossless=True)
     # Under what is transparent, image editors leave any colours.
     alpha = np.zeros([height, width], np.uint8)
     alpha[5:25, 10:40] = 255
@@ -179,6 +181,7 @@ def _write_photos(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
     return {
         "photo.jpg": (width, height),
         "photo.png": (width, height),
+        "photo.webp": (width, height),
         "cut_out.png": (height, width),
     }
 
@@ -384,6 +387,34 @@ class BrowserTest(parameterized.TestCase):
         with Image.open(path) as photo:
             upright = np.asarray(ImageOps.exif_transpose(photo))
         self._assert_shown("whole", upright)
+
+    def test_every_orientation_of_a_webp_is_that_of_python(self):
+        self._open("whole")
+        photo = Image.fromarray(self.images[3])
+        for orientation in range(1, 10):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            content = io.BytesIO()
+            photo.save(content, "WEBP", exif=exif, lossless=True)
+            encoded = base64.b64encode(content.getvalue()).decode()
+            width, height, pixels = self.page.evaluate(
+                f"""(async () => {{
+                  const {{decode}} = await import('./photo.js');
+                  const text = atob('{encoded}');
+                  const bytes = Uint8Array.from(text, (c) => c.charCodeAt(0));
+                  const bitmap = await decode(new Blob([bytes]));
+                  const {{width, height}} = bitmap;
+                  const context = new OffscreenCanvas(width, height)
+                    .getContext('2d');
+                  context.drawImage(bitmap, 0, 0);
+                  return [width, height,
+                    [...context.getImageData(0, 0, width, height).data]];
+                }})()"""
+            )
+            np.testing.assert_array_equal(
+                np.reshape(pixels, [height, width, 4])[..., :3],
+                media.decode(content.getvalue(), "a.webp"),
+            )
 
     def test_predict_client_and_page_find_the_same_points(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
