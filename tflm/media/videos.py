@@ -141,8 +141,7 @@ def frames(
     if packets.cut and (end is None or end >= count):
         yield errors.Broken(
             str(path),
-            f"{path} {packets.cut}; replace it, or pass --skip_broken to use"
-            " what is there",
+            f"{path} {packets.cut}; replace it",
         )
 
 
@@ -857,10 +856,7 @@ def _upright(frame: av.VideoFrame, turn: tuple) -> np.ndarray:
 
 
 def _damaged(path: pathlib.Path, index: int, why: str) -> str:
-    return (
-        f"{path}, frame {index} is damaged ({why}); replace the video, or pass"
-        " --skip_broken to leave such frames out"
-    )
+    return f"{path}, frame {index} is damaged ({why}); replace the video"
 
 
 def _words(error: Exception) -> str:
@@ -872,6 +868,5 @@ def _words(error: Exception) -> str:
 
 def _broken(path: pathlib.Path, why: str) -> errors.RawDataError:
     return errors.RawDataError(
-        f"{path} does not decode as a video ({why}); replace it, or pass"
-        " --skip_broken to leave such files out"
+        f"{path} does not decode as a video ({why}); replace it"
     )

@@ -255,7 +255,7 @@ class VideosTest(parameterized.TestCase):
         self.assertIsInstance(last, errors.Broken)
         self.assertRegex(
             last.message,
-            f"^{path} is cut off after {count}{of} frames; .*--skip_broken",
+            f"^{path} is cut off after {count}{of} frames; replace it$",
         )
         # What is before the cut is as it was.
         self.assertLen(list(videos.frames(path, end=10)), 10)
@@ -370,7 +370,8 @@ class VideosTest(parameterized.TestCase):
             if frame.image is None:
                 self.assertRegex(
                     frame.problem,
-                    f"^{path}, frame {frame.index} is damaged .*--skip_broken",
+                    f"^{path}, frame {frame.index} is damaged .*; replace"
+                    " the video$",
                 )
             else:
                 np.testing.assert_array_equal(

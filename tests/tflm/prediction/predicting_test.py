@@ -508,7 +508,8 @@ class PredictTest(absltest.TestCase):
             messages,
             [
                 *(
-                    f"skipped: a.mp4, frame {index} is damaged (odd)"
+                    f"skipped: a.mp4, frame {index} is damaged (odd); replace"
+                    " it"
                     for index in damaged[:5]
                 ),
                 "skipped: 2 more frames of a.mp4",
@@ -544,7 +545,8 @@ class PredictTest(absltest.TestCase):
             outcome = self._predict("a.avi")
 
         self.assertRegex(
-            logs.output[0], r"a.avi is cut off after \d+ of 20 frames$"
+            logs.output[0],
+            r"a.avi is cut off after \d+ of 20 frames; replace it$",
         )
         rows = self._csv("a.csv")[3:]
         self.assertBetween(len(rows), 5, 15)
