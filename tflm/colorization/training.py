@@ -103,9 +103,13 @@ def train(
     """
     files.check_writable(folder, "choose another --workdir")
     data = shards.identity("train")
-    _refuse_grey(config, shards)
+    with shards_lib.naming_damage(shards):
+        _refuse_grey(config, shards)
     workdir = str(folder / "training")
-    with checkpoints.claimed(workdir, config, data):
+    with (
+        shards_lib.naming_damage(shards),
+        checkpoints.claimed(workdir, config, data),
+    ):
         tf.keras.utils.set_random_seed(config.train.seed)
         computed_in = precision.resolve(config.train.precision)
         model = network.colorizer(

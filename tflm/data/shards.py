@@ -1,6 +1,8 @@
 """Clips from disk, as data_prep wrote them."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import json
 import os
@@ -205,6 +207,33 @@ def _check_files(split: tfds.core.SplitInfo, folder: pathlib.Path) -> None:
             f"{folder}: the files of {split.name} have {size} bytes, not the"
             f" {written} that were written; {remedy}"
         )
+
+
+@contextlib.contextmanager
+def naming_damage(shards: Shards) -> Iterator[None]:
+    """Tells which file is damaged, where reading the clips finds that one is.
+
+    Raises:
+        errors.UserError: naming it.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        raise errors.UserError(
+            f"{_damaged_file(shards)} is damaged; copy the whole folder, or"
+            " build it again"
+        ) from error
+
+
+def _damaged_file(shards: Shards) -> str:
+    for split in shards.builder.info.splits.values():
+        for path in split.filepaths:
+            try:
+                for _ in tf.data.TFRecordDataset(os.fspath(path)):
+                    pass
+            except tf.errors.DataLossError:
+                return str(path)
+    return f"a file in {shards.builder.data_path}"
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:

@@ -171,10 +171,21 @@ def evaluate(
             missing.
         errors.UserError: if the run cannot be read, or the dataset not scored.
     """
-    start = time.monotonic()
     config = checkpoints.load_config(workdir)
     dataset = dataset or config.data.dataset
     shards = shards_lib.open_shards(data_dir, dataset)
+    with shards_lib.naming_damage(shards):
+        return _evaluate(workdir, config, shards, dataset, draw)
+
+
+def _evaluate(
+    workdir: str,
+    config: configs.Config,
+    shards: shards_lib.Shards,
+    dataset: str,
+    draw: bool,
+) -> dict:
+    start = time.monotonic()
     test_role, why_not = _test_role(shards)
     model = landmark_model.LandmarkModel(config.model)
     step = checkpoints.restore_model(workdir, model)

@@ -316,8 +316,8 @@ class Motion:
         lengths = [part[1] for part in found if part]
         if not lengths:
             raise errors.RawDataError(
-                f"{path}: nothing moves before a still background; leave"
-                " --motion_crop out, or give --crop or --boxes"
+                f"{path}: nothing moves before a still background; give --crop"
+                " or --boxes, or leave the video out"
             )
         shrunk = max(self.size) / max(self._background.shape)
         side = MARGIN * np.percentile(lengths, LENGTH_PERCENTILE) * shrunk

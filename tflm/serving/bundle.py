@@ -82,7 +82,8 @@ def sample_images(
     else:
         shards.num_clips(roles[-1])  # Raises.
     decoded = (shards_lib.decode(clip["frames"]["image"][0]) for clip in clips)
-    return [np.rint(image * 255.0).astype(np.uint8) for image in decoded]
+    with shards_lib.naming_damage(shards):
+        return [np.rint(image * 255.0).astype(np.uint8) for image in decoded]
 
 
 def export(

@@ -56,7 +56,10 @@ def train(
     data = shards.identity("train")
     if init_from and not checkpoints.newest(workdir):
         _check_start(init_from, config)
-    with checkpoints.claimed(workdir, config, data, init_from):
+    with (
+        shards_lib.naming_damage(shards),
+        checkpoints.claimed(workdir, config, data, init_from),
+    ):
         tf.keras.utils.set_random_seed(config.train.seed)
         computed_in = precision.resolve(config.train.precision)
         model = landmark_model.LandmarkModel(config.model, computed_in)

@@ -168,6 +168,20 @@ class ShardsTest(tf.test.TestCase):
             atol=1e-3,
         )
 
+    def test_a_damaged_file_is_named(self):
+        folder = pathlib.Path(self.get_temp_dir(), "damaged")
+        (path,) = _copied(folder, "1.1.0").glob("*-test.tfrecord*")
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+        opened = shards.open_shards(str(folder), "puppets")
+
+        with self.assertRaisesRegex(
+            errors.UserError, f"^{path} is damaged; copy the whole folder"
+        ):
+            with shards.naming_damage(opened):
+                list(opened.clips("regression_test"))
+
 
 if __name__ == "__main__":
     tf.test.main()
