@@ -15,6 +15,8 @@ import PIL.Image
 from data_prep.video import make_dummy_data
 from tflm import errors
 from tflm.media import videos
+from tflm.media.videos import containers
+from tflm.media.videos import decoding
 
 NUM_FRAMES = 50
 STEP = 5  # Grey levels from one frame to the next.
@@ -137,7 +139,7 @@ class VideosTest(parameterized.TestCase):
 
     def test_frames_are_made_as_they_are_taken(self):
         with mock.patch.object(
-            videos, "_upright", wraps=videos._upright
+            decoding, "upright", wraps=decoding.upright
         ) as upright:
             frames = videos.frames(self._video("a.mp4"), stride=4)
             next(frames), next(frames)
@@ -514,7 +516,7 @@ class VideosTest(parameterized.TestCase):
     def test_samples_do_without_seeking(self, how):
         path = self._video("a.mp4")
         expected = [_number(image) for image in videos.samples(path, 7)]
-        opened = videos._opened
+        opened = containers.opened
 
         class Container:
             def __init__(self, container):
@@ -532,7 +534,7 @@ class VideosTest(parameterized.TestCase):
             with opened(path) as (container, stream):
                 yield Container(container), stream
 
-        with mock.patch.object(videos, "_opened", without_seeking):
+        with mock.patch.object(containers, "opened", without_seeking):
             found = [_number(image) for image in videos.samples(path, 7)]
 
         self.assertEqual(found, expected)
@@ -595,8 +597,8 @@ class VideosTest(parameterized.TestCase):
                 raise RuntimeError("odd")
             return upright(frame, turn)
 
-        upright = videos._upright
-        with mock.patch.object(videos, "_upright", fail):
+        upright = decoding.upright
+        with mock.patch.object(decoding, "upright", fail):
             found = list(videos.frames(path))
 
         self.assertEqual([f.index for f in found if f.image is None], [7])
