@@ -136,22 +136,6 @@ class ExportScriptTest(absltest.TestCase):
         self._assert_fails(
             "cannot read nowhere/", "--web", "--litert_dir=nowhere", *flags
         )
-        (self.folder / "web").mkdir()
-        (self.folder / "web" / "mine").touch()
-        archives = self.folder / "litert"
-        archives.mkdir()
-        (self.folder / "sitecustomize.py").write_text(
-            "import tflm.web.litert\n"
-            "tflm.web.litert._PACKAGES = ()  # None is read.\n"
-        )
-        self._assert_fails(
-            "web is there and is no page of an export; move it away",
-            "--web",
-            f"--litert_dir={archives}",
-            f"--output_dir={self.folder}",
-            *flags,
-        )
-        self.assertFalse((self.folder / "saved_model").exists())
         self.assertFalse((run / "export").exists())
 
     def test_stopped_by_a_signal_it_leaves_nothing_behind(self):
