@@ -131,36 +131,61 @@ def _read_frames(
             if broken := cutter.broken(marked.path, found):
                 yield broken
                 continue
-            index, image = found.index, found.image
-            where, points = (
-                f"{marked.path}, frame {index}",
-                marked.points[index],
+            yield from _read_one(
+                marked,
+                cutter,
+                found.index,
+                f"{marked.path}, frame {found.index}",
+                found.image,
             )
-            if index in marked.stated:
-                marked.stated[index].check(where, image.shape[:2])
-            if frame := cutter.frame(where, image, index, points):
-                yield from _clips(marked.name, [frame])
-            else:
-                yield _unseen(marked, where)
 
 
 def _read_images(
     marked: Marked, cutter: "_Cutter"
 ) -> Iterator[dict | errors.Broken]:
-    for name, points in marked.points.items():
+    for name in marked.points:
         path = marked.path / name
         try:
             image = images.read_upright(path)
-            if name in marked.stated:
-                marked.stated[name].check(str(path), image.shape[:2], path)
         except errors.RawDataError as error:
             yield errors.Broken(str(path), str(error))
             continue
-        if frame := cutter.frame(str(path), image, 0, points):
-            in_video = annotations.deeplabcut_frame(name)
-            yield clips.clip(name, [frame], in_video[0] if in_video else "")
-        else:
-            yield _unseen(marked, str(path))
+        yield from _read_one(marked, cutter, name, str(path), image, path)
+
+
+def _read_one(
+    marked: Marked,
+    cutter: "_Cutter",
+    key: int | str,
+    where: str,
+    image: np.ndarray,
+    path: pathlib.Path | None = None,
+) -> Iterator[dict | errors.Broken]:
+    """The clip of an annotated frame or image; a fault costs it alone.
+
+    Args:
+        marked: the source.
+        cutter: for the frames of the source.
+        key: of `marked.points`.
+        where: for messages.
+        image: uint8 `[H, W, 3]`.
+        path: of the image; None: a frame of the video.
+    """
+    try:
+        if key in marked.stated:
+            marked.stated[key].check(where, image.shape[:2], path)
+        index = 0 if path else key
+        frame = cutter.frame(where, image, index, marked.points[key])
+    except errors.RawDataError as error:
+        yield errors.Broken(where, str(error))
+        return
+    if frame is None:
+        yield _unseen(marked, where)
+    elif path is None:
+        yield from _clips(marked.name, [frame])
+    else:
+        in_video = annotations.deeplabcut_frame(key)
+        yield clips.clip(key, [frame], in_video[0] if in_video else "")
 
 
 def _unseen(marked: Marked, where: str) -> errors.Broken:

@@ -147,7 +147,7 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
         for name, (identity, *rest) in parts:
             start = int(identity in with_rate)
             if identity in excluded:
-                reason = f"of the {len(excluded)} identities to leave out"
+                reason = "of excluded identities"
             elif start and rest[:1] != [RATE]:
                 reason = f"beside {RATE}"
             elif not 2 <= len(rest[start:]) <= 3:
@@ -163,6 +163,10 @@ class Builder(clip_builder.ClipBuilder, skip_registration=True):
                 continue
             left_out.setdefault(reason, []).append(name)
         self.count(f"{raw_dir}: {num_images} images", left_out)
+        if self._exclude_identities is not None:
+            self.count(
+                f"{self._exclude_identities}: {len(excluded)} identities", {}
+            )
         return dict(sorted(found.items()))
 
     def _excluded(

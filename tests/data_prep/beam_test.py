@@ -26,7 +26,7 @@ CELEBA = pathlib.Path(celeba_dataset_builder.__file__).parent / "dummy_data"
 
 def _read_one_and_fail(source: clip_builder.Source) -> Iterator[dict]:
     """Fails after a clip; leaves a file for each source that is read."""
-    name, path, _ = source.spec
+    name, path, *_ = source.spec
     path.with_suffix(".read").touch()
     yield from images_dataset_builder._read(source)
     raise errors.RawDataError(f"{name} has\nno end")

@@ -345,6 +345,21 @@ class VideoTest(builder_case.BuilderCase):
         )
         self.assertEqual(found, {name: [3]})
 
+    def test_a_point_far_outside_costs_its_frame_alone(self):
+        path = pathlib.Path(self.keypoints)
+        lines = ["image,a_x,a_y", "a.mp4:3,9,9", "a.mp4:5,999,9", "a.mp4:7,9,9"]
+        path.write_text("\n".join(lines))
+        options = {"keypoints": self.keypoints, "test_fraction": 0.0}
+        with self.assertRaisesRegex(
+            errors.RawDataError, "a.mp4, frame 5: a keypoint at x 999"
+        ):
+            self._build(**options)
+        built = self._build(skip_broken=True, **options)
+        self.assertEqual(built.num_frames["annotated_train"], 2)
+        self.assertEqual(
+            list(built.skipped), [f"{self.raw_dir / 'a.mp4'}, frame 5"]
+        )
+
     def test_a_stated_size_of_a_frame_is_checked(self):
         path = self.raw_dir / "coco.json"
         for width, is_good in ((64, True), (65, False)):

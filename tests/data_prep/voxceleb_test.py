@@ -115,9 +115,10 @@ class VoxcelebTest(builder_case.BuilderCase):
                 f"{self.raw_dir}: 8 images read; left out: 1 with another"
                 " ending (notes.txt), 1 in no IDENTITY/VIDEO or"
                 " IDENTITY/VIDEO/UTTERANCE (0000100.jpg), 1 beside 1.6"
-                " (Ada_Example/0000100.jpg), 3 of the 1 identities to leave out"
+                " (Ada_Example/0000100.jpg), 3 of excluded identities"
                 " (Bo_Example/eF3/0000100.jpg, Bo_Example/eF3/0000200.jpg,"
                 " Bo_Example/eF3/0000300.jpg)",
+                f"{self.root}/exclude.txt: 1 identities read",
             ],
         )
 
