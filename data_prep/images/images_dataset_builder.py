@@ -41,7 +41,8 @@ class Builder(clip_builder.ClipBuilder):
     Args:
         val_fraction: share of the images in split `val`; 0: no such split.
         test_fraction: share of the images in split `test`; 0: no such split;
-            None: TEST_FRACTION with keypoints, else 0.
+            None: TEST_FRACTION with keypoints, or more if of several annotated
+            images none would be in it; else 0.
         keypoints: file that `annotations.read` reads, or None.
 
     Raises:
@@ -74,6 +75,7 @@ class Builder(clip_builder.ClipBuilder):
         self._fractions = held_out.fractions(
             val_fraction, test_fraction, self._annotations, TEST_FRACTION
         )
+        self._is_test_asked_for = test_fraction is not None
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -133,11 +135,15 @@ class Builder(clip_builder.ClipBuilder):
     ) -> dict[str, list[str]]:
         """Maps split to image names; no split is empty."""
         positions = {name: held_out.position(name) for name in names}
+        first_of_test = 1.0 - self._fractions["test"]
+        places = [positions[name] for name in names if annotated.has(name)]
+        if not self._is_test_asked_for and len(places) > 1:
+            first_of_test = min(first_of_test, max(places))
         splits = {"train": [], "val": [], "test": []}
         for name, place in positions.items():
             if place < self._fractions["val"]:
                 splits["val"].append(name)
-            elif place >= 1.0 - self._fractions["test"]:
+            elif place >= first_of_test:
                 splits["test"].append(name)
             else:
                 splits["train"].append(name)

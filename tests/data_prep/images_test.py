@@ -249,6 +249,30 @@ class ImagesTest(parameterized.TestCase):
         built = self._build(val_fraction=0.05)
         self.assertEqual(self._names(built, "val"), ["b.png"])
 
+    def test_a_few_annotated_images_have_one_in_the_test(self):
+        names = [f"{n}.png" for n in range(20)]
+        places = {name: held_out.position(name) for name in names}
+        chosen = [name for name in names if places[name] < 0.8][:4]
+        folder = self.root / "few"
+        folder.mkdir()
+        lines = ["image,nose_x,nose_y"]
+        for name in chosen:
+            Image.new("RGB", (8, 8)).save(folder / name)
+            lines.append(f"{name},1,2")
+        csv = self.root / "few.csv"
+        csv.write_text("\n".join(lines))
+
+        built = build.build(
+            "images",
+            str(folder),
+            str(self.root / "data"),
+            {"keypoints": str(csv)},
+        )
+
+        last = max(chosen, key=places.get)
+        self.assertEqual(self._names(built, "annotated_test"), [last])
+        self.assertEqual(built.num_clips["annotated_train"], 3)
+
     def test_hidden_files_are_ignored(self):
         (self.raw_dir / "._a.jpg").write_bytes(b"not an image")
         self.assertEqual(self._build().num_clips, {"train": 6})
