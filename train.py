@@ -88,6 +88,7 @@ def main() -> int:
         )
     checkpoints.check_writable(workdir)  # First: what follows takes minutes.
     if _INIT_FROM.value:
+        checkpoints.load_config(_INIT_FROM.value)
         checkpoints.existing(_INIT_FROM.value)
     shards = _open_or_build(config.data.dataset, _DATA_DIR.value)
     data = dataclasses.replace(config.data, frame_crop=shards.crop)
