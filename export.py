@@ -123,6 +123,8 @@ def main() -> int:
             f" {export.milliseconds:9.2f} {export.mean_px:7.4f}"
             f" {export.worst_px:16.4f} {export.max_px:7.4f}"
         )
+    if crop := config.data.frame_crop:
+        print(f"it was trained on crops ({crop}): clients must crop likewise")
     if _WEB.value:
         try:
             web.write(

@@ -9,8 +9,9 @@ of the first pixel. A run that evaluate.py fitted named keypoints of has those,
 too. A file that does not decode is named, and left out; the exit status is
 then 1.
 
-A model of cropped videos looks at the same crops: with --crop, --boxes or
---motion_crop as data_prep was told. A frame without such a crop has no points.
+A model that was trained on crops is given the same crops, unless --crop,
+--boxes or --motion_crop says otherwise. A frame without such a crop has no
+points.
 """
 
 import pathlib
