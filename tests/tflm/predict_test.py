@@ -74,14 +74,17 @@ class PredictScriptTest(absltest.TestCase):
     def test_a_run_sees_the_crops_that_it_was_trained_on(self):
         _make_run(str(self.folder / "run"), "data.frame_crop=--crop=9,8,30,40")
         make_dummy_data.write(self.folder / "v.mp4", 2)
-        for name, *flags in (
-            ("default",),
-            ("asked", "--crop=9,8,30,40"),
-            ("whole", "--crop=none"),
-        ):
-            process = self._start(
+        running = {
+            name: self._start(
                 "--model=run", "v.mp4", f"--output_dir={name}", *flags
             )
+            for name, *flags in (
+                ("default",),
+                ("asked", "--crop=9,8,30,40"),
+                ("whole", "--crop=none"),
+            )
+        }
+        for name, process in running.items():
             _, errors = process.communicate()
             self.assertEqual(process.returncode, 0, errors)
             says = "cropped like what the model was trained on, by --crop=9,8"
