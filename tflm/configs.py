@@ -145,13 +145,29 @@ class LossConfig:
     last_tap: str = "conv5_2"  # The deepest layer compared.
     scales: str = "bias_corrected"  # Or "released": see `losses.perceptual`.
     adversarial_weight: float = 0.01  # Beside a pixel loss of weight 1.
+    # Beside the reconstruction: of `losses.equivariance`, which is 0 until the
+    # first share of the steps, then rises linearly until the second.
+    equivariance_weight: float = 0.0
+    equivariance_start: float = 0.2
+    equivariance_full: float = 0.5
+    separation_weight: float = 0.0  # Of `losses.separation`.
+    separation_sigma: float = 0.1  # Normalised units: the image spans 2.
 
     def __post_init__(self):
         _one_of("loss name", self.name, LOSSES)
         _one_of("loss network", self.network, LOSS_NETWORKS)
         _one_of("last_tap", self.last_tap, TAPS)
         _one_of("scales", self.scales, SCALES)
-        _positive(self, "network_filters", "adversarial_weight")
+        _positive(
+            self, "network_filters", "adversarial_weight", "separation_sigma"
+        )
+        _not_negative(self, "equivariance_weight", "separation_weight")
+        start, full = self.equivariance_start, self.equivariance_full
+        if not 0 <= start <= full <= 1:
+            raise ValueError(
+                "equivariance_start and equivariance_full must be in order in"
+                f" [0, 1], got {start} and {full}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,9 +238,20 @@ class Config:
     data: DataConfig = DataConfig()
     target_warp: WarpConfig = RELEASED_TARGET_WARP
     source_warp: WarpConfig = RELEASED_SOURCE_WARP
+    # Of the target, into a view that the detector sees for the equivariance
+    # loss alone; NO_WARP: that view is the source, of a still.
+    view_warp: WarpConfig = NO_WARP
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+
+    def __post_init__(self):
+        needs_warp = self.loss.equivariance_weight and self.data.pairs != "tps"
+        if needs_warp and self.view_warp == NO_WARP:
+            raise ValueError(
+                "loss.equivariance_weight needs a view_warp where pairs are not"
+                " tps, for instance --set view_warp.rotation=15"
+            )
 
 
 def _stills(

@@ -42,7 +42,7 @@ def main() -> None:
         model,
         optimizers.adam(config.train),
         _loss(config, computed_in),
-        config.train,
+        config,
     )
     batches = iter(pairs.train_batches(config, shards))
     batch = next(batches)

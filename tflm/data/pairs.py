@@ -35,7 +35,9 @@ def train_batches(
     Returns:
         Batches of `source` and `target`, float32 `[B, S, S, 3]` in [0, 1];
         `seen`, the target in the colours that the detector sees it in; and
-        `mask`, float32 `[B, S, S, 1]`: how much each target pixel counts.
+        `mask`, float32 `[B, S, S, 1]`: how much each target pixel counts. For
+        a loss with equivariance also `view`, a warp of the target as the
+        detector sees it, and `view_warp`, its coefficients.
 
     Raises:
         errors.UserError: if pairs of frames are asked for that no clip has.
@@ -169,17 +171,35 @@ def _views_of_all(frames: Batch, config: configs.Config) -> tf.Tensor:
 
 def _finished(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
     """Warps the pairs and adds the targets as the detector sees them."""
-    batch = _warp_pair(batch, seed, config)
-    seen, amount = batch["target"], config.data.color_jitter
-    if amount:
-        # With a seed of its own: not one that a warp was drawn with.
-        seed = tf.random.fold_in(seed, 1)
-        seen = color_jitter.color_jitter(seen, amount, seed)
-    return {**batch, "seen": seen}
+    batch, source_warp = _warp_pair(batch, seed, config)
+    # Seeds of their own: not one that a warp was drawn with.
+    colors, view_colors, view = (tf.random.fold_in(seed, i) for i in (1, 2, 3))
+
+    def recolored(images, color_seed):
+        amount = config.data.color_jitter
+        if not amount:
+            return images
+        return color_jitter.color_jitter(images, amount, color_seed)
+
+    batch["seen"] = recolored(batch["target"], colors)
+    if config.loss.equivariance_weight:
+        if config.view_warp == configs.NO_WARP:
+            image, warp = batch["source"], source_warp
+        else:
+            warp = warps.random_coefficients(
+                config.view_warp, config.train.batch_size, view
+            )
+            image = warps.warp(batch["target"], warp)
+        batch["view"], batch["view_warp"] = recolored(image, view_colors), warp
+    return batch
 
 
-def _warp_pair(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
+def _warp_pair(
+    batch: Batch, seed: tf.Tensor, config: configs.Config
+) -> tuple[Batch, tf.Tensor | None]:
     """Warps the target, and the source (of a still: the warped target) again.
+
+    Also answers with the coefficients of the source's warp, if there is one.
 
     Source: released code; the paper warps both from the still.
     """
@@ -190,7 +210,7 @@ def _warp_pair(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
     )
     if (config.target_warp, config.source_warp) == (configs.NO_WARP,) * 2:
         mask = tf.ones([batch_size, size, size, 1])
-        return {"source": source, "target": target, "mask": mask}
+        return {"source": source, "target": target, "mask": mask}, None
     mask = tf.tile(
         warps.border_mask(size)[None], [batch_size, 1, 1, 1]
     )  # [B, S, S, 1]
@@ -203,4 +223,4 @@ def _warp_pair(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
     target, mask = warped[..., :3], warped[..., 3:]
     source = target if config.data.pairs == "tps" else source
     source = warps.warp(source, source_warp)
-    return {"source": source, "target": target, "mask": mask}
+    return {"source": source, "target": target, "mask": mask}, source_warp

@@ -23,6 +23,7 @@ with warnings.catch_warnings():  # Its end-of-life notice, on every start.
     import tensorflow_addons as tfa
 
 CONTROL_POINTS = 10  # Along each axis, from -1 to 1.
+_SIDE_POINTS = 32  # Of the outline of an image; warped, it is curved.
 
 
 def random_coefficients(
@@ -95,20 +96,50 @@ def sampling_grid(
     return tf.reshape(flat, [-1, *image_size, 2])
 
 
-def sampled_places(coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
+def sampled_places(coefficients: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     """The place in the input that the output shows at each point.
 
-    `sampling_grid` at any points, not only at pixels.
+    `sampling_grid` at any points, not only at pixels; differentiable.
 
     Args:
         coefficients: see `random_coefficients`.
         points: float `[B, N, 2]`, (y, x), normalised, in the output.
 
     Returns:
-        float64 `[B, N, 2]`, likewise, in the input; outside [-1, 1] where the
-        output repeats the input's border.
+        As `points`, in the input; outside [-1, 1] where the output repeats the
+        input's border.
     """
-    return np.einsum("bpn,bnd->bpd", _terms(points), coefficients)
+    terms = _terms(tf.convert_to_tensor(points))
+    coefficients = tf.cast(coefficients, terms.dtype)
+    return tf.einsum("bpn,bnd->bpd", terms, coefficients)
+
+
+def shows(coefficients: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Which points of the input the output shows.
+
+    They are the points within what the outline of the output shows.
+
+    Args:
+        coefficients: see `random_coefficients`.
+        points: float `[B, N, 2]`, (y, x), normalised, in the input.
+
+    Returns:
+        bool `[B, N]`.
+    """
+    points = tf.convert_to_tensor(points)
+    coefficients = tf.cast(coefficients, points.dtype)
+    basis = tf.constant(_outline_basis(), points.dtype)
+    corners = tf.einsum("pn,bnd->bpd", basis, coefficients)[:, None]
+    nexts = tf.roll(corners, -1, axis=2)  # [B, 1, sides, 2]
+    y, x = points[..., None, 0], points[..., None, 1]  # [B, N, 1]
+    rise = nexts[..., 0] - corners[..., 0]
+    is_level = (corners[..., 0] > y) != (nexts[..., 0] > y)
+    run = nexts[..., 1] - corners[..., 1]
+    share = tf.math.divide_no_nan(y - corners[..., 0], rise)
+    is_right = corners[..., 1] + share * run > x
+    # A ray to the right of a point that is inside crosses an odd number.
+    crossings = tf.reduce_sum(tf.cast(is_level & is_right, tf.int32), axis=-1)
+    return crossings % 2 == 1
 
 
 def border_mask(image_size: int) -> np.ndarray:
@@ -134,18 +165,29 @@ def border_mask(image_size: int) -> np.ndarray:
 def _basis(height: int, width: int) -> np.ndarray:
     """float32 `[height * width, CONTROL_POINTS ** 2 + 3]`."""
     pixels = _lattice(coords.axis(height), coords.axis(width))
-    return _terms(pixels).astype(np.float32)
+    with tf.init_scope():  # Once, whatever function is being traced.
+        return _terms(tf.constant(pixels)).numpy().astype(np.float32)
 
 
-def _terms(points: np.ndarray) -> np.ndarray:
-    """What the coefficients weigh, at points `[..., 2]`; float64."""
-    points = np.asarray(points, np.float64)
+@functools.lru_cache(maxsize=1)
+def _outline_basis() -> np.ndarray:
+    """float32 `[4 * _SIDE_POINTS, CONTROL_POINTS ** 2 + 3]`, once around."""
+    along = coords.axis(_SIDE_POINTS + 1)[:-1]
+    ones = np.ones_like(along)
+    sides = ((-ones, along), (along, ones), (ones, -along), (-along, -ones))
+    outline = np.concatenate([np.stack(side, axis=-1) for side in sides])
+    with tf.init_scope():
+        return _terms(tf.constant(outline, tf.float64)).numpy()
+
+
+def _terms(points: tf.Tensor) -> tf.Tensor:
+    """What the coefficients weigh, at points `[..., 2]`."""
     along = coords.axis(CONTROL_POINTS)
-    offsets = points[..., None, :] - _lattice(along, along)
-    squared = np.maximum((offsets**2).sum(-1), 1e-12)
-    kernels = squared * np.log(squared)
-    ones = np.ones([*points.shape[:-1], 1])
-    return np.concatenate([kernels, ones, points], axis=-1)
+    control = tf.constant(_lattice(along, along), points.dtype)
+    offsets = points[..., None, :] - control
+    squared = tf.maximum(tf.reduce_sum(offsets**2, axis=-1), 1e-12)
+    kernels = squared * tf.math.log(squared)
+    return tf.concat([kernels, tf.ones_like(points[..., :1]), points], axis=-1)
 
 
 def _lattice(y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ import numpy as np
 import tensorflow as tf
 
 from tflm import configs
-from tflm import coords
 from tflm.data import warps
 from tflm.evaluation import metrics
 from tflm.evaluation import scores
@@ -29,7 +28,6 @@ from tflm.models import landmark_model
 
 _SEED = 0
 _BATCH_SIZE = 64
-_SIDE_POINTS = 33  # Of the outline of a view; its sides may be curved.
 
 
 def measure(
@@ -111,50 +109,9 @@ def errors(
         not show the spot `before`.
     """
     before, after = np.asarray(before), np.asarray(after)
-    places = warps.sampled_places(coefficients, after)
+    places = warps.sampled_places(coefficients, np.float64(after)).numpy()
     distances = metrics.point_errors(
         scores.in_view(places), scores.in_view(before)
     )
-    return np.where(_is_shown(before, coefficients), distances, np.nan)
-
-
-def _is_shown(points: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Which points of the images their warps show; bool `[B, K]`."""
-    # They are within what the outline of the warped view shows.
-    along = coords.axis(_SIDE_POINTS)
-    ones = np.ones_like(along)
-    outline = np.concatenate(  # Once around.
-        [
-            np.stack(side, axis=-1)
-            for side in (
-                (-ones, along),
-                (along, ones),
-                (ones, -along),
-                (-along, -ones),
-            )
-        ]
-    )
-    outlines = warps.sampled_places(
-        coefficients, np.broadcast_to(outline, [len(points), *outline.shape])
-    )
-    return np.stack(
-        [
-            _is_inside(shown, image_points)
-            for shown, image_points in zip(outlines, points)
-        ]
-    )
-
-
-def _is_inside(outline: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which points a closed line goes around; bool `[K]`.
-
-    Args:
-        outline: float `[N, 2]`, its corners, the first and the last equal.
-        points: float `[K, 2]`.
-    """
-    y, x = points[:, None, 0], points[:, None, 1]  # [K, 1]
-    (y0, x0), (y1, x1) = outline[:-1].T, outline[1:].T
-    crosses = (y0 > y) != (y1 > y)  # [K, N - 1], the row through the point.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at_x = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
-    return (crosses & (x < at_x)).sum(axis=1) % 2 == 1
+    is_shown = warps.shows(coefficients, np.float64(before)).numpy()
+    return np.where(is_shown, distances, np.nan)

@@ -33,11 +33,14 @@ class LandmarkModel(tf.keras.Model):
         training: whether batch normalisation uses and updates batch moments.
         windows: of the landmarks, see `bottlenecks.HeatmapBottleneck`; a
             fully connected bottleneck has none.
+        view: as the target; only its landmarks are found, in one pass with
+            those of the target. None: there is none.
 
     Returns:
         A dict: `reconstruction` of the target, float32 `[B, S, S, 3]`,
         unbounded; `landmarks` of the target, float32 `[B, K, 2]`, (y, x) in
-        [-1, 1]; `heatmaps`, float32 `[B, 16, 16, K]`. With
+        [-1, 1]; `view_landmarks`, likewise, if there is a view; `heatmaps` of
+        the target, float32 `[B, 16, 16, K]`. With
         `bottleneck="fully_connected"` the last two are what takes their
         places: see `bottlenecks.FullyConnectedBottleneck`.
 
@@ -94,9 +97,19 @@ class LandmarkModel(tf.keras.Model):
         )
         self.bottleneck.build(self.detector.output_shape)
 
-    def call(self, inputs, training=None, windows=0.0):
+    def call(self, inputs, training=None, windows=0.0, view=None):
         source, target = inputs
-        scores = self.detector(target, training=training)
+        found = {}
+        if view is None:
+            scores = self.detector(target, training=training)
+        else:
+            both = tf.concat([target, view], axis=0)
+            scores, view_scores = tf.split(
+                self.detector(both, training=training), 2
+            )
+            found["view_landmarks"], _ = self.bottleneck(
+                view_scores, windows=windows
+            )
         if self.config.bottleneck == "heatmap":
             landmarks, heatmaps = self.bottleneck(scores, windows=windows)
         else:
@@ -107,6 +120,7 @@ class LandmarkModel(tf.keras.Model):
             "reconstruction": reconstruction,
             "landmarks": landmarks,
             "heatmaps": heatmaps,
+            **found,
         }
 
     def detect(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

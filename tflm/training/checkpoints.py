@@ -238,7 +238,11 @@ def _with_free_settings(
     """`old` with those settings of `new` that a run may go on with."""
     free = ["log_every", "image_every", "save_every"]
     is_longer = new.train.num_steps > old.train.num_steps
-    is_shaped = new.train.schedule == "cosine" or new.train.window_share
+    is_shaped = (
+        new.train.schedule == "cosine"
+        or new.train.window_share
+        or new.loss.equivariance_weight
+    )
     if is_longer and not is_shaped:
         free.append("num_steps")
     values = {name: getattr(new.train, name) for name in free}

@@ -120,7 +120,7 @@ def _run(
     step: int,
 ) -> int:
     model, optimizer, loss = state
-    train_step = steps.make_train_step(model, optimizer, loss, config.train)
+    train_step = steps.make_train_step(model, optimizer, loss, config)
     writer = tf.summary.create_file_writer(checkpoints.summaries_dir(workdir))
     batches = iter(pairs.train_batches(config, shards, first_step=step))
     probe = next(batches)

@@ -241,6 +241,39 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
         for one, other in zip(jittered, _batches(config, 2)):
             self.assertAllEqual(one["seen"], other["seen"])
 
+    def test_the_view_of_a_still_is_its_source(self):
+        plain = _batches(STILLS, 1)[0]
+        config = configs.override(STILLS, ["loss.equivariance_weight=1"])
+
+        batch = _batches(config, 1)[0]
+
+        self.assertNotIn("view", plain)
+        self.assertAllEqual(batch["view"], batch["source"])
+        again = warps.warp(tf.constant(batch["target"]), batch["view_warp"])
+        self.assertAllClose(again, batch["view"], atol=1e-5)
+        for name in plain:
+            self.assertAllEqual(batch[name], plain[name])
+
+    def test_the_view_of_a_frame_is_a_warp_of_the_target(self):
+        config = configs.override(
+            VIDEO, ["loss.equivariance_weight=1", "view_warp.rotation=20"]
+        )
+        plain, batch = _batches(VIDEO, 1)[0], _batches(config, 1)[0]
+        again = warps.warp(tf.constant(batch["target"]), batch["view_warp"])
+        self.assertAllClose(again, batch["view"], atol=1e-5)
+        self.assertNotAllClose(batch["view"], batch["target"], atol=0.1)
+        for name in plain:
+            self.assertAllEqual(batch[name], plain[name])
+
+    def test_the_view_has_colours_of_its_own(self):
+        config = configs.override(
+            STILLS, ["loss.equivariance_weight=1", "data.color_jitter=0.3"]
+        )
+        batch = _batches(config, 1)[0]
+        self.assertNotAllClose(batch["view"], batch["source"], atol=0.05)
+        again = warps.warp(tf.constant(batch["seen"]), batch["view_warp"])
+        self.assertNotAllClose(again, batch["view"], atol=0.05)
+
     def test_another_first_step_gives_other_clips(self):
         clips = _frames()
 

@@ -1,6 +1,7 @@
 import dataclasses
 
 from absl.testing import parameterized
+from matplotlib import path as paths
 import numpy as np
 import tensorflow as tf
 import tensorflow_addons as tfa
@@ -107,6 +108,33 @@ class WarpsTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllClose(
             places, [[[0.6, -0.05]], [[-0.5, -1.693147]]], atol=1e-6
         )
+
+    def test_what_is_shown_is_within_the_outline(self):
+        coefficients = warps.random_coefficients(STRONG, 20, (0, 1))
+        random = np.random.default_rng(0)
+        inside = random.uniform(-0.99, 0.99, [20, 50, 2])
+        along = np.linspace(-1, 1, 500, endpoint=False)
+        ones = np.ones_like(along)
+        outline = np.concatenate(
+            [[-ones, along], [along, ones], [ones, -along], [-along, -ones]],
+            axis=1,
+        ).T
+        outlines = warps.sampled_places(
+            coefficients, np.broadcast_to(outline, [20, *outline.shape])
+        )
+        anywhere = random.uniform(-1.5, 1.5, [20, 200, 2])
+
+        found = warps.shows(coefficients, anywhere).numpy()
+
+        expected = [
+            paths.Path(shown).contains_points(points)
+            for shown, points in zip(outlines, anywhere)
+        ]
+        self.assertGreater(np.mean(found == expected), 0.999)
+        self.assertBetween(np.mean(found), 0.2, 0.8)
+        shown = warps.sampled_places(coefficients, inside)
+        # A strong warp folds the image over in places.
+        self.assertGreater(np.mean(warps.shows(coefficients, shown)), 0.95)
 
     def test_standard_deviations_are_those_asked_for(self):
         config = dataclasses.replace(STRONG, bend_half=0.0)

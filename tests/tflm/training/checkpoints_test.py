@@ -61,7 +61,7 @@ def _train(state, batches, config: configs.Config = TINY):
     # Step by step: compiling would take longer than these few steps.
     tf.config.run_functions_eagerly(True)
     try:
-        step = steps.make_train_step(*state, config.train)
+        step = steps.make_train_step(*state, config)
         for batch in batches:
             metrics = step(batch)
     finally:

@@ -5,7 +5,10 @@ import tensorflow as tf
 
 from tflm import configs
 from tflm import losses
+from tflm.data import warps
+from tflm.losses import equivariance
 from tflm.losses import loss_networks
+from tflm.losses import separation
 from tflm.models import landmark_model
 from tflm.training import optimizers
 from tflm.training import steps
@@ -85,7 +88,7 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
             landmark_model.LandmarkModel(config.model),
             optimizers.adam(config.train),
             losses.from_config(config.loss, _network(config.loss)),
-            config.train,
+            config,
         )
         batch = _batch()
         is_adversarial = "adversarial" in setting
@@ -107,13 +110,15 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
         model_config = configs.ModelConfig(
             image_size=32, num_filters=4, num_landmarks=4
         )
-        config = configs.TrainConfig(num_steps=10, window_share=0.1)
+        config = configs.Config(
+            train=configs.TrainConfig(num_steps=10, window_share=0.1)
+        )
         model = landmark_model.LandmarkModel(model_config)
         seen = []
         model.bottleneck = _Recording(model.bottleneck, seen)
         step = steps.make_train_step(
             model,
-            optimizers.adam(config),
+            optimizers.adam(config.train),
             losses.from_config(configs.LossConfig()),
             config,
         )
@@ -123,13 +128,13 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllClose(seen, [1.0, 0.0])
 
     def test_the_detector_sees_other_colours_than_are_redrawn(self):
-        config = configs.TrainConfig()
+        config = configs.Config()
         model = _Noting(
             configs.ModelConfig(image_size=32, num_filters=4, num_landmarks=4)
         )
         step = steps.make_train_step(
             model,
-            optimizers.adam(config),
+            optimizers.adam(config.train),
             losses.from_config(configs.LossConfig("l2")),
             config,
         )
@@ -149,6 +154,74 @@ class StepsTest(parameterized.TestCase, tf.test.TestCase):
     def test_without_a_share_there_are_no_windows(self):
         step = tf.constant(0, tf.int64)
         self.assertEqual(steps.windows(step, configs.TrainConfig()), 0.0)
+
+    @parameterized.parameters((0, 0), (2, 0), (3, 2), (5, 6), (9, 6))
+    def test_the_equivariance_weight_rises_linearly(self, step, expected):
+        config = configs.override(
+            configs.Config(),
+            [
+                "loss.equivariance_weight=6",
+                "loss.equivariance_start=0.2",
+                "loss.equivariance_full=0.5",
+                "train.num_steps=10",
+            ],
+        )
+        found = steps.equivariance_weight(tf.constant(step), config)
+        self.assertAllClose(found, expected)
+
+    def test_terms_of_landmarks_are_weighed_beside_the_reconstruction(self):
+        config = configs.override(
+            configs.Config(),
+            [
+                "model.image_size=32",
+                "model.num_filters=4",
+                "model.num_landmarks=4",
+                "loss.equivariance_weight=3",
+                "loss.equivariance_start=0",
+                "loss.equivariance_full=0",
+                "loss.separation_weight=0.5",
+                "train.clip=none",
+                "train.weight_decay=0",
+            ],
+        )
+        model = _Noting(config.model)
+        optimizer = optimizers.adam(config.train)
+        step = steps.make_train_step(
+            model, optimizer, losses.from_config(config.loss), config
+        )
+        batch = _batch()
+        batch["view"] = _images(4)
+        batch["view_warp"] = warps.random_coefficients(
+            configs.RELEASED_SOURCE_WARP, 2, tf.constant([1, 2])
+        )
+        optimizer.iterations.assign(1)
+        start = [tf.identity(weight) for weight in model.trainable_variables]
+
+        metrics = step(batch)
+
+        for variable, value in zip(model.trainable_variables, start):
+            variable.assign(value)
+        with tf.GradientTape() as tape:
+            outputs = model(
+                (batch["source"], batch["seen"]),
+                training=True,
+                view=batch["view"],
+            )
+            apart = separation.separation(outputs["landmarks"], 0.1)
+            moved = equivariance.equivariance(
+                outputs["landmarks"],
+                outputs["view_landmarks"],
+                batch["view_warp"],
+            )
+            error = outputs["reconstruction"] - batch["target"]
+            total = tf.reduce_mean(error**2) + 3 * moved + 0.5 * apart
+        gradients = tape.gradient(total, model.trainable_variables)
+        self.assertAllClose(metrics["landmarks/equivariance"], moved)
+        self.assertAllClose(metrics["landmarks/separation"], apart)
+        self.assertAllClose(metrics["loss"], tf.reduce_mean(error**2))
+        self.assertAllClose(
+            metrics["gradient_norm"], tf.linalg.global_norm(gradients)
+        )
 
 
 if __name__ == "__main__":
