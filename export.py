@@ -22,6 +22,7 @@ from tflm.models import landmark_model
 from tflm.serving import bundle
 from tflm.serving import tflite
 from tflm.training import checkpoints
+from tflm.training import steps
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run's folder; that of the newest run if not given."
@@ -122,6 +123,11 @@ def main() -> int:
             f"  {export.name:<24} {export.num_bytes / 1e6:7.2f}"
             f" {export.milliseconds:9.2f} {export.mean_px:7.4f}"
             f" {export.worst_px:16.4f} {export.max_px:7.4f}"
+        )
+    if steps.windows(step, config.train):
+        print(
+            "its landmarks were still held in windows at that step: run"
+            " train.py to its end before you rely on it"
         )
     if crop := config.data.frame_crop:
         print(f"it was trained on crops ({crop}): clients must crop likewise")

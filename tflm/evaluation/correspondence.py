@@ -5,12 +5,12 @@ landmarks miss what the keypoints show. Backward: landmarks are regressed from
 keypoints; the error is large if landmarks wander about while the keypoints, and
 so the object, are the same. Unstable landmarks can still have a small forward
 error, which many of them average; they cannot hide from the backward error.
-Errors are mean distances on test images, in pixels, of linear maps that are
-fitted on training images: see `regression.fit`.
+Errors are mean distances on test images, in pixels and, for faces, in percent
+of the distance of the eyes, of linear maps that are fitted on training images:
+see `regression.fit`.
 
 Source: Sanchez and Tzimiropoulos, Object landmark discovery through
-unsupervised adaptation, NeurIPS 2019. Published errors of both kinds are in
-units of the distance of the eyes, these are not.
+unsupervised adaptation, NeurIPS 2019, whose errors are in percent.
 """
 
 import numpy as np
@@ -24,6 +24,7 @@ def measure(
     truth_px: np.ndarray,
     test_px: np.ndarray,
     answer_px: np.ndarray,
+    normalizing_pair: tuple[int, int] | None = None,
 ) -> tuple[dict, np.ndarray]:
     """Regresses both ways.
 
@@ -36,13 +37,17 @@ def measure(
             is missing.
         test_px: float `[M, K, 2]`, landmarks of the test images.
         answer_px: float `[M, P, 2]`, their annotations.
+        normalizing_pair: the keypoints whose distance is the unit of percents,
+            the eyes for example; None: there is no such pair.
 
     Returns:
         A dict: `forward_px`, without bias: `mean` over all points, and the list
         of the `keypoints`; `backward_px`, without bias, and `backward_bias_px`,
-        with: `mean`, and the list of the `landmarks`; `backward_images`, how
-        many test images annotate all keypoints. What nothing was counted for is
-        NaN. And float64 `[M, K]`: the errors of the backward map with bias.
+        with: `mean`, and the list of the `landmarks`; `percent`: the means of
+        `forward`, `backward` and `backward_bias` in percent of the distance of
+        the pair, or None without a pair; `backward_images`, how many test
+        images annotate all keypoints. What nothing was counted for is NaN. And
+        float64 `[M, K]`: the errors of the backward map with bias.
 
     Raises:
         ValueError: if a keypoint is annotated in none of the training images.
@@ -56,8 +61,16 @@ def measure(
         "forward_px": _means(forward, "keypoints"),
         "backward_px": _means(backward, "landmarks"),
         "backward_bias_px": _means(backward_bias, "landmarks"),
+        "percent": None,
         "backward_images": int(_is_whole(answer_px).sum()),
     }
+    if normalizing_pair:
+        unit = metrics.unit_lengths(answer_px, normalizing_pair)[:, None]
+        found["percent"] = {
+            "forward": 100.0 * float(metrics.mean(forward / unit)),
+            "backward": 100.0 * float(metrics.mean(backward / unit)),
+            "backward_bias": 100.0 * float(metrics.mean(backward_bias / unit)),
+        }
     return found, backward_bias
 
 

@@ -32,14 +32,31 @@ def normalized_point_errors(
         float64 `[N, P]`, percent; NaN where the point is missing, and in images
         in which one of the pair is missing, or both are at one place.
     """
+    unit = unit_lengths(annotated_px, normalizing_pair)
+    errors = point_errors(predicted_px, annotated_px)
+    return 100.0 * errors / unit[:, None]
+
+
+def unit_lengths(
+    annotated_px: np.ndarray, normalizing_pair: tuple[int, int]
+) -> np.ndarray:
+    """The distance of two keypoints in each image.
+
+    Args:
+        annotated_px: float `[N, P, 2]`.
+        normalizing_pair: their indices.
+
+    Returns:
+        float64 `[N]`, pixels; NaN where one of them is missing, or both are at
+        one place.
+    """
     first, second = (
         np.asarray(annotated_px[:, index], np.float64)
         for index in normalizing_pair
     )
-    unit = np.sqrt(((first - second) ** 2).sum(axis=-1))  # [N]
+    unit = np.sqrt(((first - second) ** 2).sum(axis=-1))
     unit[unit == 0] = np.nan
-    errors = point_errors(predicted_px, annotated_px)
-    return 100.0 * errors / unit[:, None]
+    return unit
 
 
 def correct_points(

@@ -4,6 +4,8 @@ What `metrics.json` holds:
 
 dataset, trained_on: the dataset evaluated and the one trained on.
 step: of the checkpoint.
+windows: how narrow the landmarks' windows still were at that step, see
+    `training.steps.windows`; 0: the landmarks are the detector's alone.
 num_landmarks: K; null if the bottleneck is fully connected.
 code_units: numbers that pass a fully-connected bottleneck, else null. They are
     scored as if they were the coordinates of landmarks.
@@ -74,6 +76,7 @@ from tflm.evaluation import tables
 from tflm.models import landmark_model
 from tflm.training import checkpoints
 from tflm.training import health as health_lib
+from tflm.training import steps
 
 _PIXEL = (
     f"of the square view at {scores.VIEW_SIZE} x {scores.VIEW_SIZE}, whatever"
@@ -210,6 +213,7 @@ def _evaluate(
         "dataset": dataset,
         "trained_on": config.data.dataset,
         "step": step,
+        "windows": float(steps.windows(step, config.train)),
         "num_landmarks": config.model.num_landmarks if has_landmarks else None,
         "code_units": None
         if has_landmarks
@@ -290,6 +294,12 @@ def text(found: dict) -> str:
         f"{found['dataset']}, {what} trained on {found['trained_on']} for"
         f" {found['step']} steps"
     ]
+    if found["windows"]:
+        parts[0] += (
+            "\nthe landmarks were still held in windows when training stopped"
+            " there, so that these numbers are not those of a whole training;"
+            " run train.py to its end"
+        )
     if found["no_annotations"]:
         parts[0] += f"\nnot scored: {found['no_annotations']}"
     parts += [table.markdown() for table in tables.of_evaluation(found)]

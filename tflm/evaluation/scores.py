@@ -175,7 +175,9 @@ def score(
         found["matching"], matched_px = matching.measure(
             *points_px, names, DISTANCES_PX
         )
-        found["correspondence"], residuals = correspondence.measure(*points_px)
+        found["correspondence"], residuals = correspondence.measure(
+            *points_px, pair
+        )
         found["calibration"] = calibration.measure(test.confidence, residuals)
     image_errors = {
         "clip_ids": test.clip_ids,

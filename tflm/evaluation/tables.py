@@ -253,6 +253,15 @@ def _landmarks(found: dict) -> Table:
                 "landmarks regressed from keypoints, no bias",
             ],
         ]
+        if percent := correspondence["percent"]:
+            rows.append(
+                [
+                    "backward error, %",
+                    cell(percent["backward"]),
+                    "the same, of the distance of the eyes; with bias"
+                    f" {cell(percent['backward_bias'])}",
+                ]
+            )
     if calibration := found["calibration"]:
         rows.append(
             [

@@ -47,6 +47,27 @@ class MeasureTest(absltest.TestCase):
             metrics.mean_error(linear_map(more_landmarks), more_keypoints),
         )
 
+    def test_percents_are_of_the_distance_of_the_pair_in_each_image(self):
+        landmarks, keypoints = _points(0, 40, 4), _points(1, 40, 3)
+        more_landmarks, more_keypoints = _points(2, 9, 4), _points(3, 9, 3)
+        # The first two keypoints are 50 pixels apart; in one image at one
+        # place, which then has no unit.
+        more_keypoints[:, 1] = more_keypoints[:, 0] + [30.0, 40.0]
+        more_keypoints[5, 1] = more_keypoints[5, 0]
+
+        found, residuals = correspondence.measure(
+            landmarks, keypoints, more_landmarks, more_keypoints, (0, 1)
+        )
+        without, _ = correspondence.measure(
+            landmarks, keypoints, more_landmarks, more_keypoints
+        )
+
+        others = np.delete(residuals, 5, axis=0)
+        self.assertAlmostEqual(
+            found["percent"]["backward_bias"], 2.0 * others.mean()
+        )
+        self.assertIsNone(without["percent"])
+
     def test_a_landmark_that_wanders_shows_backward_alone(self):
         keypoints = _points(4, 200, 2)
         landmarks = np.concatenate([keypoints, _points(5, 200, 1)], axis=1)

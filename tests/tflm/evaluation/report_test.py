@@ -239,6 +239,9 @@ class EvaluateTest(parameterized.TestCase):
         text = report.text(found)
 
         self.assertIn("with the source's landmarks", text)
+        self.assertNotIn("held in windows", text)
+        found["windows"] = 0.2
+        self.assertIn("still held in windows when", report.text(found))
         self.assertNotIn("another image's", text)
 
     def test_the_map_to_keypoints_is_kept(self):
