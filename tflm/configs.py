@@ -24,6 +24,8 @@ PRECISIONS = ("float32", "bfloat16", "auto")
 SCHEDULES = ("staircase", "plateau", "cosine", "constant")
 WEIGHT_DECAYS = ("l2", "decoupled")
 CLIPS = ("global", "per_variable", "none")
+WARP_FILLS = ("border", "zero")
+STILL_PAIRS = ("chained", "independent")
 
 
 def _one_of(name: str, value: object, choices: Iterable[object]) -> None:
@@ -60,6 +62,10 @@ class DataConfig:
     min_gap: int = 1  # Of a pair: frames (viewpoint: steps) apart, at least.
     max_gap: int = 1_000_000  # Of a pair, likewise: at most.
     shuffle_buffer: int = 1_000  # Clips.
+    # Stills: the source is a warp of the target ("chained", released code), or
+    # of the still, as the target is ("independent", paper).
+    still_pairs: str = "chained"
+    warp_fill: str = "border"  # Outside of an image: see `data.warps.warp`.
     color_jitter: float = 0.0  # Of the detector's images: `data.color_jitter`.
     # Part of an image or video that became a frame: a flag of data_prep, or
     # words; "": all of it. train.py copies it from the shards.
@@ -67,6 +73,8 @@ class DataConfig:
 
     def __post_init__(self):
         _one_of("pairs", self.pairs, PAIRS)
+        _one_of("still_pairs", self.still_pairs, STILL_PAIRS)
+        _one_of("warp_fill", self.warp_fill, WARP_FILLS)
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(
                 f"crop_fraction must be in (0, 1], got {self.crop_fraction}"
@@ -101,6 +109,7 @@ class ModelConfig:
     image_size: int = 128  # Side of the square input, pixels.
     num_landmarks: int = 30
     num_filters: int = 32  # Of the first block; doubled per block.
+    last_convs: int = 2  # Of the decoder's last block; released code: 1.
     context_convs: int = 0  # More 3x3 convolutions of the detector, at 16x16.
     padding: str = "zero"  # Of the detector's convolutions; or "symmetric".
     initializer: str = "truncated_normal"  # See `encoders`.
@@ -127,6 +136,7 @@ class ModelConfig:
             "heatmap_sigma",
         )
         _not_negative(self, "context_convs")
+        _one_of("last_convs", self.last_convs, (1, 2))
         if self.fully_connected_units % 2:
             raise ValueError(
                 "fully_connected_units must be even, got"
@@ -246,11 +256,17 @@ class Config:
     train: TrainConfig = TrainConfig()
 
     def __post_init__(self):
-        needs_warp = self.loss.equivariance_weight and self.data.pairs != "tps"
+        is_source_a_view = (self.data.pairs, self.data.still_pairs) == (
+            "tps",
+            "chained",
+        )
+        needs_warp = self.loss.equivariance_weight and not is_source_a_view
         if needs_warp and self.view_warp == NO_WARP:
             raise ValueError(
-                "loss.equivariance_weight needs a view_warp where pairs are not"
-                " tps, for instance --set view_warp.rotation=15"
+                "loss.equivariance_weight needs a view_warp unless the source"
+                " is a warp of the target (data.pairs=tps,"
+                " data.still_pairs=chained), for instance --set"
+                " view_warp.rotation=15"
             )
 
 
@@ -306,18 +322,28 @@ def _ours(dataset: Config) -> Config:
 
 
 def _released(dataset: Config) -> Config:
-    """The authors' released code."""
+    """The authors' released code.
+
+    Each choice, with its source, is in README's table of differences. It still
+    differs in how images are resized (they align corners and do not blur before
+    they shrink), in their range and in the loss network, if its weights are not
+    at hand.
+    """
     return dataclasses.replace(
         dataset,
-        model=dataclasses.replace(dataset.model, gaussian="released"),
+        data=dataclasses.replace(dataset.data, warp_fill="zero"),
+        model=dataclasses.replace(
+            dataset.model, gaussian="released", last_convs=1
+        ),
         loss=LossConfig("perceptual", scales="released"),
     )
 
 
 def _paper(dataset: Config) -> Config:
-    """Sec. 4.1; batch size and pairs are the released code's."""
+    """Sec. 3 and 4.1; the batch size and the warps are the released code's."""
     return dataclasses.replace(
         dataset,
+        data=dataclasses.replace(dataset.data, still_pairs="independent"),
         model=dataclasses.replace(
             dataset.model, marginal="sum", initializer="normal"
         ),

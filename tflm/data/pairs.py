@@ -189,7 +189,7 @@ def _finished(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
             warp = warps.random_coefficients(
                 config.view_warp, config.train.batch_size, view
             )
-            image = warps.warp(batch["target"], warp)
+            image = warps.warp(batch["target"], warp, config.data.warp_fill)
         batch["view"], batch["view_warp"] = recolored(image, view_colors), warp
     return batch
 
@@ -197,11 +197,12 @@ def _finished(batch: Batch, seed: tf.Tensor, config: configs.Config) -> Batch:
 def _warp_pair(
     batch: Batch, seed: tf.Tensor, config: configs.Config
 ) -> tuple[Batch, tf.Tensor | None]:
-    """Warps the target, and the source (of a still: the warped target) again.
+    """Warps source and target.
+
+    For stills, `data.still_pairs` says what the source is a warp of: the target
+    ("chained", released code) or the still ("independent", paper).
 
     Also answers with the coefficients of the source's warp, if there is one.
-
-    Source: released code; the paper warps both from the still.
     """
     batch_size, size = config.train.batch_size, config.model.image_size
     source, target = (
@@ -219,8 +220,11 @@ def _warp_pair(
         warps.random_coefficients(warp, batch_size, part)
         for warp, part in zip((config.target_warp, config.source_warp), seeds)
     )
-    warped = warps.warp(tf.concat([target, mask], axis=-1), target_warp)
+    fill = config.data.warp_fill
+    warped = warps.warp(tf.concat([target, mask], axis=-1), target_warp, fill)
     target, mask = warped[..., :3], warped[..., 3:]
-    source = target if config.data.pairs == "tps" else source
-    source = warps.warp(source, source_warp)
+    is_chained = config.data.still_pairs == "chained"
+    if config.data.pairs == "tps" and is_chained:
+        source = target
+    source = warps.warp(source, source_warp, fill)
     return {"source": source, "target": target, "mask": mask}, source_warp

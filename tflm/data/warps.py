@@ -65,12 +65,16 @@ def random_coefficients(
     return tf.concat([bend, affine], axis=1)
 
 
-def warp(images: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
-    """Warps a batch; what lies outside an image repeats its border.
+def warp(
+    images: tf.Tensor, coefficients: tf.Tensor, fill: str = "border"
+) -> tf.Tensor:
+    """Warps a batch.
 
     Args:
         images: float32 `[B, H, W, C]`, static height and width.
         coefficients: see `random_coefficients`.
+        fill: what lies outside an image: "border" repeats it, "zero" is 0, as
+            in the released code.
 
     Returns:
         float32 `[B, H, W, C]`.
@@ -78,9 +82,13 @@ def warp(images: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
     height, width = images.shape[1:3]
     sampled = sampling_grid(coefficients, (height, width))  # [B, H, W, 2]
     places = coords.to_pixels(sampled, (height, width))
-    y, x = np.mgrid[0:height, 0:width]
-    here = np.stack([y, x], axis=-1).astype(np.float32)
-    return tfa.image.dense_image_warp(images, here - places)
+    if fill == "zero":  # A border of zeros is what is repeated.
+        images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        places += 1.0
+    warped = tfa.image.interpolate_bilinear(
+        images, tf.reshape(places, [-1, height * width, 2])
+    )
+    return tf.reshape(warped, [-1, height, width, images.shape[3]])
 
 
 def sampling_grid(

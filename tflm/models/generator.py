@@ -9,6 +9,7 @@ def generator(
     image_size: int,
     num_filters: int,
     num_landmarks: int,
+    last_convs: int = 2,
     *,
     initializer: str,
     name: str,
@@ -24,6 +25,8 @@ def generator(
         image_size: side of the output, a power of two from 32 on.
         num_filters: channels of the last block.
         num_landmarks: channels of the heatmaps.
+        last_convs: convolutions of the last block: 2 as of the others (paper),
+            or 1 (released code).
         initializer: see `encoders.kernel_initializer`.
         name: of the model.
         dtype: policy of all layers but the last.
@@ -42,7 +45,8 @@ def generator(
     )
     block = 1
     while True:
-        for conv in (1, 2):
+        is_last = size == image_size
+        for conv in range(1, 1 + (last_convs if is_last else 2)):
             outputs = encoders.conv_block(
                 outputs,
                 filters,
@@ -50,7 +54,7 @@ def generator(
                 name=f"block{block}_conv{conv}",
                 dtype=dtype,
             )
-        if size == image_size:
+        if is_last:
             break
         outputs = tf.keras.layers.UpSampling2D(
             interpolation="bilinear", name=f"block{block}_up", dtype=dtype
@@ -65,9 +69,6 @@ def generator(
             initializer, is_last=True
         ),
         name="images",
-        dtype=dtype,
+        dtype="float32",
     )(outputs)
-    images = tf.keras.layers.Activation(
-        "linear", name="images_float32", dtype="float32"
-    )(images)
     return tf.keras.Model([features, heatmaps], images, name=name)

@@ -93,7 +93,11 @@ class LandmarkModel(tf.keras.Model):
             )
         self.appearance = encoders.encoder(*sizes, name="appearance", **options)
         self.generator = generator.generator(
-            *sizes, config.num_landmarks, name="generator", **options
+            *sizes,
+            config.num_landmarks,
+            config.last_convs,
+            name="generator",
+            **options,
         )
         self.bottleneck.build(self.detector.output_shape)
 

@@ -189,12 +189,15 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
         for name in ("source", "target", "mask"):
             self.assertAllInRange(batch[name], -1e-5, 1 + 1e-5)
 
-    @parameterized.parameters("tps", "video")
-    def test_what_is_warped_by_what(self, kind):
+    @parameterized.parameters(
+        ("tps", "chained"), ("tps", "independent"), ("video", "chained")
+    )
+    def test_what_is_warped_by_what(self, kind, still_pairs):
         config = configs.override(
             VIDEO,
             [
                 f"data.pairs={kind}",
+                f"data.still_pairs={still_pairs}",
                 "target_warp.rotation=1",
                 "source_warp.rotation=2",
             ],
@@ -220,7 +223,9 @@ class PairsTest(parameterized.TestCase, tf.test.TestCase):
             (still,) = (f for f in frames if (f[3:] == shown).all())
             self.assertAllClose(counts[:-3], mask[3:], atol=1e-4)
             shown = _as_uint8(source)[:, :-2]
-            if kind == "tps":  # The warped target, warped again.
+            if still_pairs == "independent":  # The same still.
+                self.assertAllEqual(shown, still[:, 2:])
+            elif kind == "tps":  # The warped target, warped again.
                 self.assertAllClose(source[:, :-2], target[:, 2:], atol=1e-4)
             else:  # Another frame.
                 others = [f for f in frames if (f[:, 2:] == shown).all()]

@@ -109,6 +109,32 @@ class WarpsTest(parameterized.TestCase, tf.test.TestCase):
             places, [[[0.6, -0.05]], [[-0.5, -1.693147]]], atol=1e-6
         )
 
+    def test_the_border_is_repeated_as_by_dense_image_warp(self):
+        images = tf.random.stateless_uniform([3, 12, 10, 2], (1, 2))
+        coefficients = warps.random_coefficients(STRONG, 3, (0, 1))
+        places = coords.to_pixels(
+            warps.sampling_grid(coefficients, (12, 10)), (12, 10)
+        )
+        here = np.stack(np.mgrid[:12, :10], axis=-1).astype(np.float32)
+        self.assertAllClose(
+            warps.warp(images, coefficients),
+            tfa.image.dense_image_warp(images, here - places),
+            atol=1e-4,
+        )
+
+    def test_zeros_fill_what_lies_outside(self):
+        coefficients = np.zeros([1, warps.CONTROL_POINTS**2 + 3, 2], np.float32)
+        # Everything is shown 1.5 rows further up: 2 / 4 is a row of 5.
+        coefficients[0, -3:] = [[1.5 * 2 / 4, 0], [1, 0], [0, 1]]
+        images = tf.ones([1, 5, 5, 1])
+
+        zero = warps.warp(images, coefficients, "zero")
+        border = warps.warp(images, coefficients)
+
+        # By hand: rows 1.5, 2.5, 3.5, 4.5, 5.5 of the input.
+        self.assertAllClose(zero[0, :, 2, 0], [1, 1, 1, 0.5, 0], atol=1e-5)
+        self.assertAllClose(border, images)
+
     def test_what_is_shown_is_within_the_outline(self):
         coefficients = warps.random_coefficients(STRONG, 20, (0, 1))
         random = np.random.default_rng(0)

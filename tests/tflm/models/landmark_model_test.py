@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 from absl.testing import parameterized
 import numpy as np
@@ -236,6 +237,23 @@ class LandmarkModelTest(parameterized.TestCase, tf.test.TestCase):
         self.assertAllClose(np.std(last), last_deviation, rtol=0.05)
         if name == "normal":
             self.assertGreater(tf.reduce_max(tf.abs(kernel)), 0.025)
+
+    @parameterized.parameters((2, 2), (1, 1))
+    def test_the_last_block_has_as_many_convolutions(self, setting, expected):
+        config = dataclasses.replace(TINY, last_convs=setting)
+        names = [
+            layer.name
+            for layer in landmark_model.LandmarkModel(config).generator.layers
+        ]
+        blocks = [n for n in names if re.fullmatch(r"block\d+_conv\d", n)]
+        last = max(name.partition("_")[0] for name in blocks)
+        self.assertLen([n for n in blocks if n.startswith(last)], expected)
+        self.assertLen([n for n in blocks if n.startswith("block1_")], 2)
+
+    def test_bfloat16_draws_images_in_float32(self):
+        model = landmark_model.LandmarkModel(TINY, "bfloat16")
+        layer = model.generator.get_layer("images")
+        self.assertEqual(layer.compute_dtype, "float32")
 
     def test_bfloat16_keeps_variables_and_points_in_float32(self):
         model = landmark_model.LandmarkModel(TINY, "bfloat16")
