@@ -174,6 +174,7 @@ def _read_one(
     try:
         if key in marked.stated:
             marked.stated[key].check(where, image.shape[:2], path)
+        annotations.check_size(where, image.shape[:2], marked.points[key], path)
         index = 0 if path else key
         frame = cutter.frame(where, image, index, marked.points[key])
     except errors.RawDataError as error:
@@ -237,7 +238,6 @@ class _Cutter:
             RawDataError: if the fixed crop is outside the image, or a point
                 far from it.
         """
-        annotations.check_size(where, image.shape[:2], points)
         box = self._cropper.box(where, image, index)
         if box is None:
             return None
