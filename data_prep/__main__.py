@@ -232,8 +232,7 @@ def _stop(stops: list[int], number: int, frame: object) -> None:
 
 
 def _fail(error: Exception | str, status: int) -> int:
-    message = " ".join(str(error).split())
-    print(f"error: {message}", file=sys.stderr)
+    print(errors.in_one_line(f"error: {error}"), file=sys.stderr)
     return status
 
 
@@ -254,7 +253,8 @@ def _report(built) -> None:
 
 
 def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return errors.in_one_line(text)
 
 
 if __name__ == "__main__":

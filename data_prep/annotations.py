@@ -40,6 +40,12 @@ _DEEPLABCUT_FRAME = re.compile(r"(?:.*/)?([^/]+)/img0*(\d+)\.\w+")
 # Not an animal: body parts that the scene has once, whatever lives in it.
 _DEEPLABCUT_SCENE = "single"
 
+_STORED = (
+    "it was annotated as it is stored, not turned as its EXIF data say: remove"
+    " these from the image (exiftool -Orientation= FILE), or annotate the"
+    " turned image"
+)
+
 _SIDE = re.compile("left|right")
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # Of a_word, aWord, AWord.
 
@@ -52,13 +58,14 @@ class Entry:
         image: its path, with forward slashes.
         points: float `[num_keypoints, 2]`, (y, x), pixels; NaN where missing.
         place: where in the file, such as "line 3".
-        size: (height, width) of the image, if the file states it, pixels.
+        size: (height, width) of the image, as the file states it, pixels; None
+            where it does not.
     """
 
     image: str
     points: np.ndarray
     place: str
-    size: tuple[float, float] | None = None
+    size: tuple[float | None, float | None] = (None, None)
 
 
 class Annotations:
@@ -147,7 +154,7 @@ class Annotations:
     def stated(self, name: str) -> "Stated | None":
         """What the file says of the image's size, if it does."""
         entry = self._entries.get(name)
-        if entry is None or entry.size is None:
+        if entry is None or entry.size == (None, None):
             return None
         return Stated(f"{self._path}, {entry.place}", entry.size)
 
@@ -226,11 +233,11 @@ class Stated:
 
     Attributes:
         where: the file and the place in it.
-        size: (height, width), pixels.
+        size: (height, width), pixels; None: this one is not stated.
     """
 
     where: str
-    size: tuple[float, float]
+    size: tuple[float | None, float | None]
 
     def check(
         self,
@@ -248,23 +255,27 @@ class Stated:
         Raises:
             RawDataError: if its size is another.
         """
-        if self.size == tuple(size):
+        if self._is_of(size):
             return
+        height, width = (
+            "?" if side is None else f"{side:g}" for side in self.size
+        )
         problem = (
             f"{image} has {size[1]} x {size[0]} pixels (width x height), but"
-            f" {self.where}, states {self.size[1]:g} x {self.size[0]:g}"
+            f" {self.where}, states {width} x {height}"
         )
         remedy = (
             "its keypoints would be misplaced: give the image that was"
             " annotated, or keypoints and size of this one"
         )
-        if path is not None and self.size == images.stored_size(path):
-            remedy = (
-                "it was annotated as it is stored, not turned as its EXIF"
-                " data say: remove these from the image (exiftool"
-                " -Orientation= FILE), or annotate the turned image"
-            )
+        if path is not None and self._is_of(images.stored_size(path)):
+            remedy = _STORED
         raise errors.RawDataError(f"{problem}; {remedy}")
+
+    def _is_of(self, size: tuple[int, int]) -> bool:
+        return all(
+            stated in (None, side) for stated, side in zip(self.size, size)
+        )
 
 
 def read(path: str | None) -> Annotations:
@@ -283,7 +294,20 @@ def read(path: str | None) -> Annotations:
             f"{path} annotates no image; leave --keypoints out, or fill the"
             " file in"
         )
+    points = [found.points(name) for name in found.names()]
+    if _are_fractions(np.concatenate(points or [np.zeros([0, 2])])):
+        raise errors.RawDataError(
+            f"{path}: all keypoints are between 0 and 1, as fractions of width"
+            " and height are; multiply them by these, to get pixels"
+        )
     return found
+
+
+def _are_fractions(points: np.ndarray) -> bool:
+    """Whether all lie in the first pixel, and not all at a corner of it."""
+    values = points[np.isfinite(points)]
+    is_inside = ((values >= 0.0) & (values <= 1.0)).all()
+    return bool(is_inside and (values % 1.0).any())
 
 
 def _read(path: str) -> Annotations:
@@ -316,19 +340,27 @@ def deeplabcut_frame(name: str) -> tuple[str, int] | None:
     return match and (match[1], int(match[2]))
 
 
-def check_size(where: str, size: tuple[int, int], points: np.ndarray) -> None:
-    """Checks that keypoints can be of this image, not of a larger version.
+def check_size(
+    where: str,
+    size: tuple[int, int],
+    points: np.ndarray,
+    path: pathlib.Path | None = None,
+) -> None:
+    """Checks that keypoints can be of this image, not of another version.
 
     A point just beyond the border can be meant; one that is further from it
-    than the image is long cannot.
+    than the image is long cannot. Nor can one beyond the border of an image
+    that lies on its side in its file, if all are inside of it as it lies there.
 
     Args:
         where: for the message.
-        size: (height, width) of the image, pixels; upright or not.
+        size: (height, width) of the image, upright, pixels.
         points: float `[rows, 2]`, (y, x), pixels; NaN where missing.
+        path: the image file; None: a frame of a video.
 
     Raises:
-        RawDataError: if a point is too far.
+        RawDataError: if a point is too far, or they are of the image as it
+            lies.
     """
     length = max(size)
     is_far = ((points < -length) | (points > 2 * length)).any(axis=1)
@@ -338,6 +370,18 @@ def check_size(where: str, size: tuple[int, int], points: np.ndarray) -> None:
             f"{where}: a keypoint at x {x:g}, y {y:g} is far outside the image"
             f" of {size[1]} x {size[0]} pixels; give keypoints in pixels of"
             " this image"
+        )
+    is_beyond = (points > size).any(axis=1)
+    if (
+        path is not None
+        and is_beyond.any()
+        and not (points > size[::-1]).any()
+        and images.stored_size(path) == size[::-1]
+    ):
+        y, x = points[np.argmax(is_beyond)]
+        raise errors.RawDataError(
+            f"{where}: a keypoint at x {x:g}, y {y:g} is outside the image of"
+            f" {size[1]} x {size[0]} pixels (width x height); {_STORED}"
         )
 
 
@@ -534,7 +578,7 @@ def _coco_list(path: str, content: object, name: str) -> list[dict]:
 
 def _coco_files(
     path: str, images: Sequence[dict]
-) -> tuple[dict[str, tuple[str, tuple[float, float] | None]], list[str]]:
+) -> tuple[dict[str, tuple[str, tuple[float | None, float | None]]], list[str]]:
     """Reads the list of images.
 
     Returns:
@@ -568,11 +612,18 @@ def _id(value: object) -> str | None:
     return str(value) if isinstance(value, int | str) else None
 
 
-def _stated_size(image: dict) -> tuple[float, float] | None:
-    """(height, width) of an image; None if they are missing, or zero."""
-    size = (image.get("height"), image.get("width"))
-    is_stated = all(isinstance(side, int | float) and side > 0 for side in size)
-    return size if is_stated else None
+def _stated_size(image: dict) -> tuple[float | None, float | None]:
+    """(height, width) of an image; None where missing, or zero."""
+    return _side(image.get("height")), _side(image.get("width"))
+
+
+def _side(value: object) -> float | None:
+    """Pixels, which some programs write as a text."""
+    try:
+        side = float(value)
+    except (OverflowError, TypeError, ValueError):
+        return None
+    return side if 0.0 < side < np.inf else None
 
 
 def _coco_points(where: str, num_keypoints: int, values: object) -> np.ndarray:

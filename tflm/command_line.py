@@ -32,7 +32,7 @@ def run(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
     script = path.parent.name if path.name == "__main__.py" else path.name
 
     def fail(error: Exception | str) -> int:
-        print(f"{script}: {error}", file=sys.stderr)
+        print(errors.in_one_line(f"{script}: {error}"), file=sys.stderr)
         return 1
 
     def guarded(argv: list[str]) -> int | None:

@@ -31,6 +31,15 @@ class Broken:
     message: str  # One line that names the file and the remedy.
 
 
+def in_one_line(text: str) -> str:
+    """Writes out line breaks and tabs, which names of files may have.
+
+    A line break becomes a backslash and an n, for example.
+    """
+    breaks = {ord(one): repr(one)[1:-1] for one in "\t\n\r\v\f\x85\u2028\u2029"}
+    return text.translate(breaks)
+
+
 def about_path(error: OSError) -> str | None:
     """One line about a path that cannot be used, with a remedy.
 

@@ -25,7 +25,7 @@ def _read(source: clip_builder.Source) -> Iterator[dict | errors.Broken]:
         image = images.read_prepared(path)
         if stated:
             stated.check(str(path), image.size, path)
-        annotations.check_size(str(path), image.size, points)
+        annotations.check_size(str(path), image.size, points, path)
     except errors.RawDataError as error:
         yield errors.Broken(str(path), str(error))
         return

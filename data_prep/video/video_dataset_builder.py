@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import functools
 import math
@@ -174,6 +175,7 @@ def _read_one(
     try:
         if key in marked.stated:
             marked.stated[key].check(where, image.shape[:2], path)
+        annotations.check_size(where, image.shape[:2], marked.points[key], path)
         index = 0 if path else key
         frame = cutter.frame(where, image, index, marked.points[key])
     except errors.RawDataError as error:
@@ -237,7 +239,6 @@ class _Cutter:
             RawDataError: if the fixed crop is outside the image, or a point
                 far from it.
         """
-        annotations.check_size(where, image.shape[:2], points)
         box = self._cropper.box(where, image, index)
         if box is None:
             return None
@@ -328,7 +329,7 @@ class Builder(clip_builder.ClipBuilder):
         self, raw_dir: pathlib.Path
     ) -> dict[str, list[clip_builder.Source]]:
         names, stills, left_out = self._names(raw_dir)
-        self._check_boxes(names, stills)
+        self._check_boxes(raw_dir, names, stills)
         frames = _frames_of(self._annotations.names(), names, stills)
         annotated = self._annotations.check(
             [*stills, *frames], raw_dir, self._skip_broken, "image or video"
@@ -382,17 +383,36 @@ class Builder(clip_builder.ClipBuilder):
             )
         return names, stills, dict(listed.left_out)
 
-    def _check_boxes(self, names: list[str], stills: list[str]) -> None:
+    def _check_boxes(
+        self, raw_dir: pathlib.Path, names: list[str], stills: list[str]
+    ) -> None:
         """Checks that --boxes and the files of the raw folder fit."""
         if self._crops.tracks is None:
             return
         unknown = self._crops.tracks.check(
             [*names, *stills], names, self._skip_broken
         )
+        beyond = []
+        for name in names:
+            path = raw_dir / name
+            # A video that is broken is met again when it is read.
+            with contextlib.suppress(errors.RawDataError):
+                track = self._crops.tracks.boxes(name)
+                if problem := crops.beyond_end(track, path):
+                    beyond.append((name, problem))
+        if beyond and not self._skip_broken:
+            more = f" ({len(beyond) - 1} more likewise)" if beyond[1:] else ""
+            raise errors.RawDataError(
+                f"{beyond[0][1]}, or pass --skip_broken to leave out what is"
+                f" beyond the end{more}"
+            )
         num_known = self._crops.tracks.num_videos - len(unknown)
         self.count(
             f"{self._given[0]}: boxes of {num_known} videos or images",
-            {"without a video": unknown},
+            {
+                "without a video": unknown,
+                "beyond the end of their video": [name for name, _ in beyond],
+            },
         )
 
     def _places(

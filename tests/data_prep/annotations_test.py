@@ -129,7 +129,7 @@ class ReadTest(FileTest):
         self.assertEqual(found.names(), ["a.jpg", "more/b.jpg"])
 
     def test_other_files_are_refused(self):
-        self._assert_refused("", "line 1: columns must be image")
+        self._assert_refused("", "keypoints is empty; save it again")
         self._assert_refused("<html>", "line 1: columns must be image")
         self._assert_refused(
             "image,a_x,a_y\na.jpg,,\n", "annotates no image; leave --keypoints"
@@ -229,6 +229,15 @@ class ReadTest(FileTest):
             annotations, "_parse_points", side_effect=AttributeError("odd")
         ):
             self._assert_refused(PLAIN, "cannot be read .AttributeError: odd.;")
+
+    def test_fractions_are_no_pixels(self):
+        header = "image,a_x,a_y\n"
+        with self.assertRaisesRegex(
+            errors.RawDataError, "all keypoints are between 0 and 1"
+        ):
+            self._read(f"{header}a.png,0.5,0.25\nb.png,,\n")
+        self._read(f"{header}a.png,0.5,0.25\nb.png,7,1\n")
+        self._read(f"{header}a.png,1,0\n")
 
     def test_a_keypoint_has_a_name_of_its_own(self):
         message = "2 keypoints are named 'nose'"

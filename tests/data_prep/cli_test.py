@@ -368,14 +368,14 @@ class CliTest(absltest.TestCase):
             seconds=0.0,
             num_clips={},
             num_frames={},
-            skipped=["b\udcff.png"],
+            skipped=["b\udcff.png", "c\n.png"],
             counts=["raw\udcfe: 3 images read"],
         )
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         with contextlib.redirect_stdout(out):
             cli._report(built)
             out.flush()
-        self.assertIn(rb"b\udcff.png", out.buffer.getvalue())
+        self.assertIn(rb"b\udcff.png, c\n.png", out.buffer.getvalue())
         self.assertIn(rb"raw\udcfe: 3 images", out.buffer.getvalue())
 
     def test_killed_build_is_not_read_and_is_redone(self):

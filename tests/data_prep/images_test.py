@@ -195,7 +195,7 @@ class ImagesTest(parameterized.TestCase):
             built.counts,
         )
 
-    def _turned(self, width: int, height: int) -> dict:
+    def _turned(self, width: object, height: object, x: int = 5) -> dict:
         """A photograph of 30 x 20 pixels, shown 20 x 30, and what is stated."""
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -204,7 +204,7 @@ class ImagesTest(parameterized.TestCase):
         path = self.root / "coco.json"
         image = {"id": 1, "file_name": "a.jpg"}
         category = {"id": 1, "name": "face", "keypoints": ["nose"]}
-        marked = {"image_id": 1, "category_id": 1, "keypoints": [5, 6, 2]}
+        marked = {"image_id": 1, "category_id": 1, "keypoints": [x, 6, 2]}
         content = {
             "images": [{**image, "width": width, "height": height}],
             "annotations": [marked],
@@ -213,12 +213,15 @@ class ImagesTest(parameterized.TestCase):
         path.write_text(json.dumps(content))
         return {"keypoints": str(path), "test_fraction": 0.0}
 
-    def test_a_stated_size_is_that_of_the_upright_image(self):
-        built = self._build(**self._turned(20, 30))
+    @parameterized.parameters((20, 30), ("20", "30.0"), ("unknown", 30))
+    def test_a_stated_size_is_that_of_the_upright_image(self, width, height):
+        built = self._build(**self._turned(width, height))
         self.assertEqual(built.num_clips["annotated_train"], 1)
 
     @parameterized.parameters(
         (30, 20, "states 30 x 20; it was annotated as it is stored.*exiftool"),
+        ("30", "20", "states 30 x 20; it was annotated as it is stored"),
+        (None, 20, r"states \? x 20; it was annotated as it is stored"),
         (40, 60, "states 40 x 60; its keypoints would be misplaced"),
     )
     def test_another_stated_size_is_refused(self, width, height, words):
@@ -227,6 +230,16 @@ class ImagesTest(parameterized.TestCase):
         ):
             self._build(**self._turned(width, height))
         self.assertFalse((self.root / "data").exists())
+
+    def test_points_that_fit_the_image_only_as_it_lies_are_refused(self):
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            "a.jpg: a keypoint at x 25, y 6 is outside the image of 20 x 30"
+            " .*annotated as it is stored.*exiftool",
+        ):
+            self._build(**self._turned(None, None, x=25))
+        built = self._build(**self._turned(None, None, x=32))
+        self.assertEqual(built.num_clips["annotated_train"], 1)
 
     def test_names_written_as_macos_does(self):
         name = "Zoë_0.jpg"

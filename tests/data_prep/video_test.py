@@ -468,6 +468,22 @@ class VideoTest(builder_case.BuilderCase):
         with self.assertRaisesRegex(errors.RawDataError, words):
             self._build(**options)
 
+    def test_boxes_beyond_the_end_of_their_video(self):
+        with open(self.boxes, "a") as file:
+            file.write("a.mp4,900,1,1,9,9\n")
+        with self.assertRaisesRegex(
+            errors.RawDataError,
+            r"a.mp4 has \d+ frames, .* frame 900, .* pass --skip_broken",
+        ):
+            self._build(boxes=self.boxes)
+        self.assertFalse((self.root / "data").exists())
+        built = self._build(boxes=self.boxes, skip_broken=True)
+        self.assertIn(
+            f"{self.boxes}: boxes of 2 videos or images read; left out: 1"
+            " beyond the end of their video (a.mp4)",
+            built.counts,
+        )
+
     def test_boxes_of_a_video_that_is_not_there_are_counted(self):
         with open(self.boxes, "a") as file:
             file.write("c.mp4,0,1,1,9,9\n")
@@ -484,7 +500,7 @@ class VideoTest(builder_case.BuilderCase):
         ("A.mp4,0,1,1,9,9", "'A.mp4', but there is a.mp4: capitals differ"),
         ("a.mp4,0,1,1,9", "line 8: 'a.mp4,0,1,1,9' must be"),
         ("a.mp4,1,1,nan,9,9", "line 8: .*nan.* must be"),
-        ("a.mp4,0,1,1,9,9", "line 8: .* a frame that has no other line"),
+        ("a.mp4,0,1,1,9,9", "line 8: frame 0 of a.mp4 has another box"),
     )
     def test_bad_boxes(self, line, words):
         path = pathlib.Path(self.boxes)

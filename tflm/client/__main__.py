@@ -54,7 +54,8 @@ def main(paths: list[str]) -> int:
         for path, found in zip(batch, answers):
             if found.error:
                 num_failed += 1
-                print(f"{path}: {found.error}", file=sys.stderr)
+                line = errors.in_one_line(f"{path}: {found.error}")
+                print(line, file=sys.stderr)
             _print(path, found)
     if num_failed:
         print(f"{num_failed} of {len(paths)} files failed", file=sys.stderr)
@@ -71,6 +72,7 @@ def _print(path: str, found: client.Found) -> None:
         }
         print(json.dumps(line))
     elif not found.error:
+        path = errors.in_one_line(path)
         rows = zip(found.points, found.confidence)
         for index, ((x, y), confidence) in enumerate(rows):
             print(f"{path}\t{index}\t{x:.5f}\t{y:.5f}\t{confidence:.4f}")

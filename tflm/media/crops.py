@@ -24,6 +24,8 @@ NUM_DEVIATIONS = 6.0  # Above the still background's noise.
 LEAST_DIFFERENCE = 12.0  # Grey levels; compression alone changes a few.
 LENGTH_PERCENTILE = 95.0  # Of the moving thing, over the sampled frames.
 MARGIN = 1.2  # Side of the crop over that length.
+_MOST_PIXELS = 1e6  # Of a number in a file of boxes.
+_MOST_TIMES = 10  # Side of a crop over that of the image.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,8 @@ class Cropper:
             None if the crop is nowhere in this frame.
 
         Raises:
-            RawDataError: if the fixed crop is outside the image.
+            RawDataError: if the fixed crop is outside the image, or a crop is
+                far larger.
         """
         height, width = image.shape[:2]
         if (box := self._place.box) is not None:
@@ -153,13 +156,27 @@ class Cropper:
                     f" outside the {height} x {width} pixels (height x width);"
                     " it is top,left,height,width"
                 )
-            return box
+            return _bounded(box, where, image)
         if self._motion:
             return self._motion.box(image)
         if self._place.track is None:
             return boxes.Box(0, 0, height, width)
         box = box_of_track(self._place.track, index)
-        return box if box and boxes.overlaps(image, box) else None
+        if box is None or not boxes.overlaps(image, box):
+            return None
+        return _bounded(box, where, image)
+
+
+def _bounded(box: boxes.Box, where: str, image: np.ndarray) -> boxes.Box:
+    """The box, unless it is too large to be meant, and to fit in memory."""
+    height, width = image.shape[:2]
+    if max(box.height, box.width) > _MOST_TIMES * max(height, width):
+        raise errors.RawDataError(
+            f"{where}: the crop has {box.height} x {box.width} pixels, far more"
+            f" than the image with {height} x {width} (height x width); give"
+            " pixels of this image"
+        )
+    return box
 
 
 class Tracks:
@@ -189,20 +206,28 @@ class Tracks:
 
     def _add(self, number: int, cells: list[str]) -> None:
         try:
-            video, frame, *box = cells
-            top, left, height, width = (float(value) for value in box)
-            video = file_names.composed(video.replace("\\", "/"))
-            boxes = self._boxes.setdefault(video, {})
-            is_box = np.isfinite([top, left, height, width]).all()
-            if not is_box or min(height, width) < 1 or int(frame) in boxes:
+            video, *values = cells
+            frame, top, left, height, width = map(float, values)
+            if not (
+                frame.is_integer()
+                and frame >= 0
+                and np.abs([top, left, height, width]).max() <= _MOST_PIXELS
+                and min(height, width) >= 1
+            ):
                 raise ValueError
-            boxes[int(frame)] = [top, left, height, width]
-        except ValueError:
+        except (OverflowError, ValueError):
             raise errors.RawDataError(
                 f"{self._path}, line {number}: {','.join(cells)!r} must be a"
-                " video, a frame that has no other line, and four numbers, the"
-                " last two at least 1; correct or remove the line"
+                " video, a frame from 0 on, and four numbers, the last two at"
+                " least 1; correct or remove the line"
             ) from None
+        video = file_names.composed(video.replace("\\", "/"))
+        box = [top, left, height, width]
+        if self._boxes.setdefault(video, {}).setdefault(int(frame), box) != box:
+            raise errors.RawDataError(
+                f"{self._path}, line {number}: frame {int(frame)} of {video}"
+                " has another box in a line before; keep one"
+            )
 
     @property
     def num_videos(self) -> int:
@@ -276,6 +301,29 @@ def box_of_track(track: dict[int, list[float]], frame: int) -> boxes.Box | None:
     share = (frame - marked[before]) / span if span else 0.0
     first, second = (np.array(track[marked[i]]) for i in (before, after))
     return boxes.Box(*np.rint(first + share * (second - first)).astype(int))
+
+
+def beyond_end(track: dict[int, list[float]] | None, path: pathlib.Path) -> str:
+    """Says that boxes are of frames that a video does not have; "" if not.
+
+    They may be of another version of it, in which frames have other numbers.
+
+    Args:
+        track: see `Tracks.boxes`; None: there are no boxes.
+        path: the video.
+
+    Raises:
+        RawDataError: if the file is no video.
+    """
+    last = max(track or [0])
+    count = videos.num_frames(path) if last else 1
+    if last < count:
+        return ""
+    return (
+        f"{path} has {count} frames, from 0 on, but --boxes has a box of its"
+        f" frame {last}, so that all may be of another version of the video;"
+        " give the boxes of this one, or remove that line"
+    )
 
 
 class Motion:

@@ -8,6 +8,8 @@ import dataclasses
 import os
 import pathlib
 
+from tflm import errors
+
 OTHER_ENDING = "with another ending"
 UNREAD = "of a kind that is not read; convert to JPEG or PNG"
 HIDDEN = "hidden"
@@ -139,4 +141,5 @@ def _identity(folder: pathlib.Path) -> tuple[int, int]:
 
 
 def _printable(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return errors.in_one_line(text)

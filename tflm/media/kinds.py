@@ -13,7 +13,7 @@ _HEIC = (
     " let the phone export JPEG"
 )
 _RAW = "export it as JPEG or PNG from the camera's program"
-_FETCH = "fetch the image itself"
+_FETCH = "fetch the file itself"
 _VIDEO = "give it the ending of a video, such as .mp4, and read it as one"
 
 

@@ -85,6 +85,8 @@ def read_text(path: str | os.PathLike, remedy: str, flag: str = "") -> str:
     """
     with naming(f"{flag}{path}", remedy):
         encoded = pathlib.Path(path).read_bytes()
+    if not encoded.strip():
+        raise errors.RawDataError(f"{path} is empty; save it again")
     for start, kind, what_to_do in _NO_TEXT:
         if encoded.startswith(start):
             raise errors.RawDataError(f"{path} is {kind}; {what_to_do}")

@@ -274,7 +274,7 @@ def read(
 
     Yields:
         A frame, also of a video one that is damaged; or an image file that does
-        not decode, or that a video is cut off.
+        not decode, or that a video is cut off or its boxes go beyond its end.
 
     Raises:
         errors.RawDataError: if a video does not decode, or its crop has no
@@ -318,6 +318,8 @@ def read(
             waiting.clear()
     if waiting:
         raise errors.RawDataError(waiting[0].problem)
+    if problem := crops.beyond_end(source.place.track, path):
+        yield errors.Broken(str(path), problem)
 
 
 def _frame(

@@ -18,6 +18,7 @@ from tflm import coords
 from tflm import errors
 from tflm.media import boxes
 from tflm.media import folders
+from tflm.media import videos
 from tflm.prediction import drawing
 from tflm.prediction import inputs
 from tflm.prediction import outputs
@@ -131,7 +132,7 @@ def predict(
             num_skipped += 1 if is_video else len(source.paths)
         except _NothingRead:
             if is_video:
-                _log.warning("skipped: %s has no such frames", source.path)
+                _log.warning("%s", _skipped(_no_such_frames(source, selection)))
             num_skipped += 1 if is_video else len(source.paths)
         else:
             if is_video:
@@ -284,5 +285,13 @@ def _points(
     yield from zip(batch.frames, points_px, scores)
 
 
+def _no_such_frames(video: inputs.Video, selection: inputs.Selection) -> str:
+    path = pathlib.Path(video.root, video.path)
+    return (
+        f"{path} has {videos.num_frames(path)} frames, none from"
+        f" --start={selection.start} on; give a lower one"
+    )
+
+
 def _skipped(message: str) -> str:
-    return f"skipped: {message}"
+    return errors.in_one_line(f"skipped: {message}")

@@ -55,6 +55,39 @@ class CropsTest(absltest.TestCase):
             self.assertStartsWith(found, expected)
             self.assertEqual("48 x 64" in found, bool(expected))
 
+    def test_a_crop_that_is_far_too_large_is_refused(self):
+        image = np.zeros([20, 30, 3], np.uint8)
+        huge = boxes.Box(0, 0, 301, 8)
+        track = {0: [0.0, 0.0, 301.0, 8.0]}
+        for place in (crops.Place(box=huge), crops.Place(track=track)):
+            with self.assertRaisesRegex(
+                errors.RawDataError,
+                "^a, frame 0: the crop has 301 x 8 pixels, .* 20 x 30 .height",
+            ):
+                crops.Cropper(place).box("a, frame 0", image, 0)
+
+    def test_lines_of_boxes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "boxes.csv")
+            header = ",".join(crops.BOX_COLUMNS)
+            line = "a.mp4,7.0,1,2,8,9"
+            path.write_text(f"{header}\n{line}\n{line}\n")
+            found = crops.Tracks(str(path)).boxes("a.mp4")
+            self.assertEqual(found, {7: [1.0, 2.0, 8.0, 9.0]})
+            for bad, words in (
+                ("a.mp4,7,1,2,8,10", "frame 7 of a.mp4 has another box"),
+                ("a.mp4,7.5,1,2,8,9", "a frame from 0 on, and four numbers"),
+                ("a.mp4,-1,1,2,8,9", "a frame from 0 on, and four numbers"),
+                ("a.mp4,nan,1,2,8,9", "a frame from 0 on, and four numbers"),
+                ("a.mp4,3,1,2,8,nan", "a frame from 0 on, and four numbers"),
+                ("a.mp4,3,1,2,8,1e300", "a frame from 0 on, and four numbers"),
+            ):
+                path.write_text(f"{header}\n{line}\n{bad}\n")
+                with self.assertRaisesRegex(
+                    errors.RawDataError, f"line 3: .*{words}"
+                ):
+                    crops.Tracks(str(path))
+
     def test_a_still_scene_has_no_motion(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "still.mp4")

@@ -46,6 +46,10 @@ class FoldersTest(absltest.TestCase):
             "left out: 4 lost (a, b, c, ...), 1 hidden (.d.png)",
         )
         self.assertEqual(folders.in_words({}), "")
+        self.assertEqual(
+            folders.in_words({"hidden": ["a\n\t.png"]}),
+            r"left out: 1 hidden (a\n\t.png)",
+        )
 
     def test_linked_folders_outside_are_read(self):
         outside = self._folder()

@@ -309,8 +309,24 @@ class VideosTest(parameterized.TestCase):
         path = self._video("a.mp4")
         _cut(path, 0.5)  # The index of such an MP4 is at its end.
         with self.assertRaisesRegex(
-            errors.RawDataError, f"^{path} does not decode as a video .*replace"
+            errors.RawDataError,
+            f"^{path} does not decode as a video .its index is missing.*copy or"
+            " fetch it again",
         ):
+            list(videos.frames(path))
+
+    @parameterized.parameters(
+        (b"", "does not decode as a video .it is empty.; copy or fetch it"),
+        (b"no video", "does not decode as a video .Invalid data.*; replace it"),
+        (b"<!DOCTYPE html><html>", "is a web page; fetch the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`"),
+        (b"PK\x03\x04 walk.mp4", "is a ZIP archive; unpack it"),
+        (b"RIFF\x10\0\0\0WEBPVP8X", "is a WebP; give it the ending of"),
+    )
+    def test_what_is_no_video_is_called_by_its_name(self, content, words):
+        path = self.root / "a.mp4"
+        path.write_bytes(content)
+        with self.assertRaisesRegex(errors.RawDataError, f"^{path} .*{words}"):
             list(videos.frames(path))
 
     def _encoded(

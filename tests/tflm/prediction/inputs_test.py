@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 import tempfile
 
@@ -223,6 +224,23 @@ class InputsTest(absltest.TestCase):
         self.assertEqual(found[1].image.shape, (*make_dummy_data.SIZE, 3))
         self.assertEqual(inputs.count(source, every_third), 3)
         self.assertEqual(inputs.count(source, inputs.ALL_FRAMES), 12)
+
+    def test_boxes_beyond_the_end_of_a_video_are_told_after_its_frames(self):
+        make_dummy_data.write(self.root / "a.mp4", 12)
+        (source,) = self._find("a.mp4")
+        for last, is_told in ((11, False), (12, True)):
+            track = {0: [0.0, 0.0, 8.0, 8.0], last: [9.0, 9.0, 8.0, 8.0]}
+            tracked = dataclasses.replace(
+                source, place=crops.Place(track=track)
+            )
+            *frames, end = inputs.read(tracked, inputs.Selection(end=6))
+            self.assertEqual(isinstance(end, errors.Broken), is_told)
+            self.assertLen(frames, 6 if is_told else 5)
+        self.assertRegex(
+            end.message,
+            "a.mp4 has 12 frames, from 0 on, but --boxes has a box of its"
+            " frame 12",
+        )
 
     def test_images_are_read_as_they_are_seen_and_broken_ones_told(self):
         expected = dots.write_kinds(self.root / "in")

@@ -355,17 +355,21 @@ class PredictTest(absltest.TestCase):
 
     def test_nothing_is_written_where_nothing_could_be_read(self):
         make_dummy_data.write(self.root / "walk.mp4", 7, _frame)
-        (self.root / "broken.png").touch()
+        (self.root / "bro\nken.png").touch()
 
         with self.assertLogs("tflm", "WARNING") as logs:
             outcome = self._predict(
-                "broken.png",
+                "bro\nken.png",
                 "walk.mp4",
                 selection=inputs.Selection(start=7),
             )
 
         self.assertLen(logs.records, 2)
-        self.assertIn("walk.mp4 has no such frames", logs.output[1])
+        self.assertIn(r"/bro\nken.png does not decode", logs.output[0])
+        self.assertIn(
+            f"{self.root / 'walk.mp4'} has 7 frames, none from --start=7 on;",
+            logs.output[1],
+        )
         self.assertEqual(outcome, predicting.Outcome([], 2, 2))
         self.assertFalse(outcome.is_whole)
         self.assertEqual(outcome.line(), "0 of 2 files read, 2 skipped")

@@ -7,6 +7,7 @@ import pathlib
 import av
 
 from tflm import errors
+from tflm.media import kinds
 
 _MOST_DEFECTS = 100  # Of a file's packets in a row that cannot be read.
 _NO_VIDEO = (
@@ -139,23 +140,30 @@ def _is_cut_mp4(path: pathlib.Path) -> bool:
 
     If it is in fragments FFmpeg reads it to where it ends, without an error.
     """
+    *_, (_, end) = [(b"", 0), *_mp4_boxes(path)]
+    return end > path.stat().st_size
+
+
+def _mp4_boxes(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
+    """Names of the boxes of an MP4 or MOV, and where they end; else none."""
     length = path.stat().st_size
     with open(path, "rb") as file:
         place = 0
         while place + 8 <= length:
             file.seek(place)
             head = file.read(16)
-            if place == 0 and head[4:8] not in _FIRST_MP4_BOXES:
-                return False
+            name = head[4:8]
+            if place == 0 and name not in _FIRST_MP4_BOXES:
+                return
             size = int.from_bytes(head[:4], "big")
-            if size == 0:  # To the end of the file.
-                return False
             if size == 1:
                 size = int.from_bytes(head[8:], "big")
+            elif size == 0:  # To the end of the file.
+                size = length - place
             if size < 8:  # No box: something was written behind the last.
-                return False
+                return
             place += size
-    return place > length
+            yield name, place
 
 
 @contextlib.contextmanager
@@ -178,6 +186,24 @@ def words(error: Exception) -> str:
 
 def broken(path: pathlib.Path, why: str) -> errors.RawDataError:
     """What to raise about a file that is no video, or none that is whole."""
+    remedy = "replace it"
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        start = file.read(kinds.NUM_BYTES)
+        kind = kinds.kind_of(start)
+        if not start:
+            why, remedy = "it is empty", "copy or fetch it again"
+        elif kind and not kind.is_video:
+            remedy = kind.remedy or "give it the ending of an image"
+            return errors.RawDataError(f"{path} is {kind.name}; {remedy}")
+        elif _lacks_index(path):
+            why = "its index is missing: it is cut off, or was never finished"
+            remedy = "copy or fetch it again, or mend it with untrunc"
     return errors.RawDataError(
-        f"{path} does not decode as a video ({why}); replace it"
+        f"{path} does not decode as a video ({why}); {remedy}"
     )
+
+
+def _lacks_index(path: pathlib.Path) -> bool:
+    """Whether an MP4 or MOV has no box moov, without which none is read."""
+    boxes = [name for name, _ in _mp4_boxes(path)]
+    return bool(boxes) and b"moov" not in boxes
