@@ -457,22 +457,28 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
+_LATER_SECTIONS = ("view_warp",)  # Files of earlier versions have none.
+
+
 def from_json(text: str) -> Config:
     """Inverts `to_json`.
 
     Raises:
         ValueError: if the text is not JSON, a section is missing, or a section
             or field is unknown or has a value that it cannot have. A field
-            that is missing has its default: an earlier version had it not.
+            that is missing, or one of `_LATER_SECTIONS`, has its default: an
+            earlier version did not have it.
     """
     sections = {f.name: f.type for f in dataclasses.fields(Config)}
     values = _known(json.loads(text), "the file", "section", sections)
-    if missing := [name for name in sections if name not in values]:
-        raise ValueError(f"it lacks the section {missing[0]!r}")
+    missing = set(sections) - set(values) - set(_LATER_SECTIONS)
+    if missing:
+        raise ValueError(f"it lacks the section {min(missing)!r}")
     return Config(
         **{
             name: kind(**_fields(values[name], name, kind))
             for name, kind in sections.items()
+            if name in values
         }
     )
 
