@@ -305,6 +305,13 @@ class VideosTest(parameterized.TestCase):
         found = [_number(image) for image in samples]
         np.testing.assert_allclose(found, [5, 15, 25, 35, 45], atol=1)
 
+    def test_a_file_that_is_gone_is_not_called_damaged(self):
+        path = self.root / "a.mp4"
+        with self.assertRaisesRegex(
+            errors.RawDataError, f"^{path} cannot be read .No such file"
+        ):
+            list(videos.frames(path))
+
     def test_a_file_without_its_index_is_named(self):
         path = self._video("a.mp4")
         _cut(path, 0.5)  # The index of such an MP4 is at its end.

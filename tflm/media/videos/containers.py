@@ -173,6 +173,11 @@ def one_line(path: pathlib.Path) -> Iterator[None]:
         yield
     except errors.RawDataError:
         raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise errors.RawDataError(
+            f"{path} cannot be read ({words(error)}); put a video that you may"
+            " read in its place"
+        ) from error
     except Exception as error:
         raise broken(path, words(error)) from error
 
