@@ -111,12 +111,18 @@ class Client(abc.ABC):
         """
         contents, found = {}, {}
         for path in paths:
+            file = pathlib.Path(path)
             try:
-                contents[path] = pathlib.Path(path).read_bytes()
-            except IsADirectoryError:
-                found[path] = _failed("it is a folder; name the files in it")
+                if file.is_dir():
+                    why = "it is a folder; name the files in it"
+                    found[path] = _failed(why)
+                elif file.exists() and not file.is_file():  # A pipe may wait.
+                    found[path] = _failed("it is no file; name image files")
+                else:
+                    contents[path] = file.read_bytes()
             except OSError as error:
-                found[path] = _failed(error.strerror)
+                why = f"{error.strerror}; name an image file that you may read"
+                found[path] = _failed(why)
         if contents:
             found.update(zip(contents, self._each([*contents.values()])))
         return [found[path] for path in paths]

@@ -17,6 +17,7 @@ NO_FILE = "that are no files"
 DANGLING = "links to nothing"
 SEEN_BEFORE = "links to a folder that is read anyway"
 UNREADABLE = "folders that cannot be opened"
+MISSING = (UNREAD, DANGLING, UNREADABLE)  # What people may expect to be read.
 _NUM_NAMES = 3  # That are named in a line.
 # Pictures all the same, so that leaving them out is hardly meant.
 _UNREAD_SUFFIXES = (

@@ -124,6 +124,12 @@ def find(named: Sequence[str], output_dir: str | os.PathLike) -> Inputs:
                 sources.append(Video(path.stem, str(path.parent), path.name))
         except errors.RawDataError as error:
             broken.append(errors.Broken(str(path), str(error)))
+        except OSError as error:  # Its folder is closed, for example.
+            message = (
+                f"{path} cannot be read ({error.strerror}); give files that you"
+                " may read"
+            )
+            broken.append(errors.Broken(str(path), message))
     if paths:
         sources.insert(0, Images("images", "", paths))
     if not sources:
@@ -141,6 +147,7 @@ def _is_image(path: pathlib.Path) -> bool:
 
     Raises:
         errors.RawDataError: if the file is neither, as far as one can tell.
+        OSError: if it cannot be read.
     """
     if not path.exists():
         raise errors.RawDataError(
@@ -154,14 +161,8 @@ def _is_image(path: pathlib.Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in images.SUFFIXES or suffix in videos.SUFFIXES:
         return suffix in images.SUFFIXES
-    try:
-        with open(path, "rb") as file:
-            kind = kinds.kind_of(file.read(kinds.NUM_BYTES))
-    except OSError as error:
-        raise errors.RawDataError(
-            f"{path} cannot be read ({error.strerror}); give a file that you"
-            " may read"
-        ) from error
+    with open(path, "rb") as file:
+        kind = kinds.kind_of(file.read(kinds.NUM_BYTES))
     return kind is not None and not kind.is_video
 
 
@@ -291,6 +292,7 @@ def read(
             yield frame
         return
     path = pathlib.Path(source.root, source.path)
+    beyond_end = crops.beyond_end(source.place.track, path)
     waiting, size = [], None  # Damaged ones have the size of the next or last.
     for found in videos.frames(
         path, selection.start, selection.end, selection.stride
@@ -318,8 +320,8 @@ def read(
             waiting.clear()
     if waiting:
         raise errors.RawDataError(waiting[0].problem)
-    if problem := crops.beyond_end(source.place.track, path):
-        yield errors.Broken(str(path), problem)
+    if beyond_end:
+        yield errors.Broken(str(path), beyond_end)
 
 
 def _frame(

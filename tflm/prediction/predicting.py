@@ -56,8 +56,8 @@ class Outcome:
     @property
     def is_whole(self) -> bool:
         """Whether all is there that one would expect."""
-        is_unread = bool(self.left_out.get(folders.UNREAD))
-        return not (self.num_skipped or self.num_partial or is_unread)
+        is_missing = any(self.left_out.get(why) for why in folders.MISSING)
+        return not (self.num_skipped or self.num_partial or is_missing)
 
     def line(self) -> str:
         """How many files were read, and what of them is missing."""

@@ -313,6 +313,7 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
         image = lively_model.images(40, 50)
         (folder / "good.png").write_bytes(_png(image))
         (folder / "bad.jpg").write_bytes(b"GIF89a")
+        os.mkfifo(folder / "pipe.png")
         process = processes.start(
             "tflm.client", folder, f"--server={self.server.rest}", *arguments
         )
@@ -339,7 +340,7 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
 
     def test_the_command_names_files_that_fail_and_goes_on(self):
         status, output, problems, image = self._run(
-            "bad.jpg", "none.png", ".", "good.png", "--json"
+            "bad.jpg", "none.png", "pipe.png", ".", "good.png", "--json"
         )
 
         self.assertEqual(status, 1)
@@ -348,12 +349,14 @@ class ServedTest(parameterized.TestCase, tf.test.TestCase):
             [
                 "bad.jpg: the file does not decode (it begins as a GIF, but its"
                 " header is damaged); replace it",
-                "none.png: No such file or directory",
+                "none.png: No such file or directory; name an image file that"
+                " you may read",
+                "pipe.png: it is no file; name image files",
                 ".: it is a folder; name the files in it",
-                "3 of 4 files failed",
+                "4 of 5 files failed",
             ],
         )
-        bad, none, _, good = map(json.loads, output.splitlines())
+        bad, none, *_, good = map(json.loads, output.splitlines())
         self.assertStartsWith(bad["error"], "the file does not decode")
         self.assertEqual((none["image"], none["landmarks"]), ("none.png", []))
         found = client.Found(good["landmarks"], good["confidence"])

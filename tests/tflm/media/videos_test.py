@@ -305,6 +305,45 @@ class VideosTest(parameterized.TestCase):
         found = [_number(image) for image in samples]
         np.testing.assert_allclose(found, [5, 15, 25, 35, 45], atol=1)
 
+    def _holed(self) -> tuple[pathlib.Path, pathlib.Path]:
+        """An MPEG-TS of `_grey`, and the same with a hole in the middle."""
+        whole = self._encoded(
+            "whole.mts", "libx264", **{"x264-params": _REGULAR}
+        )
+        data = whole.read_bytes()
+        half = len(data) // 188 // 2 * 188
+        holed = self.root / "holed.mts"
+        holed.write_bytes(data[:half] + data[half + 10 * 188 :])
+        return whole, holed
+
+    def test_what_is_built_on_a_hole_is_damaged(self):
+        whole, holed = self._holed()
+        found = _numbers(videos.frames(holed))
+        self.assertLess(len(found), NUM_FRAMES)
+        self.assertBetween(found.count(None), 1, 26)  # Two groups, at most.
+        first = found.index(None)
+        rest = found[first + found[first:].count(None) :]
+        self.assertEqual(found[:first], list(range(first)))
+        self.assertEqual(rest, list(range(NUM_FRAMES))[-len(rest) :])
+
+        joined = self.root / "joined.mts"
+        joined.write_bytes(2 * whole.read_bytes())
+        self.assertEqual(
+            _numbers(videos.frames(joined)), 2 * list(range(NUM_FRAMES))
+        )
+
+    def test_what_follows_an_mp4_is_not_its_end(self):
+        path = self._video("a.mp4")
+        path.write_bytes(path.read_bytes() + b"hello, these are no data")
+        self.assertEqual(_numbers(videos.frames(path)), [*range(NUM_FRAMES)])
+
+    def test_a_file_that_is_gone_is_not_called_damaged(self):
+        path = self.root / "a.mp4"
+        with self.assertRaisesRegex(
+            errors.RawDataError, f"^{path} cannot be read .No such file"
+        ):
+            list(videos.frames(path))
+
     def test_a_file_without_its_index_is_named(self):
         path = self._video("a.mp4")
         _cut(path, 0.5)  # The index of such an MP4 is at its end.

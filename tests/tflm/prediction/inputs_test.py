@@ -102,7 +102,8 @@ class InputsTest(absltest.TestCase):
         self._touch("a.png", "in/b.png", "in/notes.txt", "in/c.HEIC")
         (self.root / "empty").mkdir()
         paths = [
-            str(self.root / name) for name in ("a.png", "gone", "empty", "in")
+            str(self.root / name)
+            for name in ("a.png", "gone", "empty", "in", "long" * 99)
         ]
 
         found = inputs.find(paths, self.root / "predictions")
@@ -110,7 +111,12 @@ class InputsTest(absltest.TestCase):
         self.assertEqual(
             [one.paths for one in found.sources], [[paths[0]], ["b.png"]]
         )
-        self.assertEqual([one.path for one in found.broken], paths[1:3])
+        self.assertEqual(
+            [one.path for one in found.broken], [*paths[1:3], paths[4]]
+        )
+        self.assertRegex(
+            found.broken[2].message, "long cannot be read .File name too long.;"
+        )
         self.assertEqual(
             found.left_out,
             {

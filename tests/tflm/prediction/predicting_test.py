@@ -17,6 +17,7 @@ from data_prep.video import make_dummy_data
 from tests.tflm.prediction import dots
 from tflm import errors
 from tflm.media import boxes
+from tflm.media import folders
 from tflm.media import videos
 from tflm.prediction import inputs
 from tflm.prediction import predicting
@@ -352,6 +353,16 @@ class PredictTest(absltest.TestCase):
             ],
             ["in.csv", "in.json", "walk.csv", "walk.json", "walk_overlay.mp4"],
         )
+
+    def test_what_a_folder_misses_is_no_success(self):
+        for reason, is_whole in (
+            (folders.UNREADABLE, False),
+            (folders.DANGLING, False),
+            (folders.UNREAD, False),
+            (folders.HIDDEN, True),
+        ):
+            outcome = predicting.Outcome([], 1, left_out={reason: ["a"]})
+            self.assertEqual(outcome.is_whole, is_whole)
 
     def test_nothing_is_written_where_nothing_could_be_read(self):
         make_dummy_data.write(self.root / "walk.mp4", 7, _frame)

@@ -22,6 +22,7 @@ _FIRST_MP4_BOXES = (
     b"skip",
     b"wide",
 )
+_LATER_MP4_BOXES = (b"moof", b"mfra", b"sidx", b"uuid", b"udta", b"meta")
 
 
 @contextlib.contextmanager
@@ -85,7 +86,9 @@ def promised(
     """Frames that the container says it shows; 0 if it does not say."""
     if "mov" in container.format.name:
         return sum(not entry.is_discard for entry in stream.index_entries)
-    return stream.frames or round((container.duration or 0) / 1e6 * rate)
+    # The end's time, not the duration, is what an MKV has.
+    end = (container.duration or 0) - (container.start_time or 0)
+    return stream.frames or max(0, round(end / av.time_base * rate))
 
 
 def is_cut(path: pathlib.Path) -> bool:
@@ -160,8 +163,9 @@ def _mp4_boxes(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
                 size = int.from_bytes(head[8:], "big")
             elif size == 0:  # To the end of the file.
                 size = length - place
-            if size < 8:  # No box: something was written behind the last.
-                return
+            is_known = name in _FIRST_MP4_BOXES + _LATER_MP4_BOXES
+            if size < 8 or (place + size > length and not is_known):
+                return  # Something was written behind the last box.
             place += size
             yield name, place
 
@@ -173,6 +177,11 @@ def one_line(path: pathlib.Path) -> Iterator[None]:
         yield
     except errors.RawDataError:
         raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise errors.RawDataError(
+            f"{path} cannot be read ({words(error)}); put a video that you may"
+            " read in its place"
+        ) from error
     except Exception as error:
         raise broken(path, words(error)) from error
 

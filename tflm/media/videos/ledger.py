@@ -60,6 +60,9 @@ class Ledger:
             self._order = shown[np.argsort(packets.frames[shown])]
             self._places = packets.frames
             self._num_passed = 0  # Frames; the decoder is beyond them.
+        self._holes = np.flatnonzero(packets.is_before_hole).tolist()
+        for number in self._holes:
+            self.lose(number, "data are missing there in the file")
 
     def lose(self, number: int, why: str) -> None:
         """Notes that a packet has no picture, or none that is whole."""
@@ -74,7 +77,9 @@ class Ledger:
         if number >= len(self._is_known):
             return
         if not self._is_counted and self._packets.is_shown[number]:
-            self.is_in_order &= bool(self._last_place < self._places[number])
+            is_next = bool(self._last_place < self._places[number])
+            # Behind a hole a decoder may mix up the order.
+            self.is_in_order &= is_next or bool(self._holes)
             self._last_place = self._places[number]
         if self._is_known[number]:
             return
@@ -158,7 +163,9 @@ class Ledger:
         # What is shown after a key does not need what is shown before it.
         first_shown = self._places[first] if at >= 0 else -1
         lost = self._lost[bisect.bisect_left(self._lost, first) :]
-        return any(
+        hole = bisect.bisect_left(self._holes, first)
+        is_behind_hole = any(other < number for other in self._holes[hole:])
+        return is_behind_hole or any(
             other < number and self._places[other] >= first_shown
             for other in lost
         )

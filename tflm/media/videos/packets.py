@@ -24,6 +24,8 @@ class Packets:
         is_key: bool `[packets]`; a key needs nothing that is before it.
         is_used: bool `[packets]`; whether others may be built on it.
         is_shown: bool `[packets]`; not if an edit list leaves it out.
+        is_before_hole: bool `[packets]`; whether data after it are missing,
+            which what comes up to the next key may be built on.
         frames: int64 `[packets]`, which frame each is, -1 if it is not shown.
             None: the time stamps do not tell, and frames are counted as the
             decoder gives them.
@@ -36,6 +38,7 @@ class Packets:
     is_key: np.ndarray
     is_used: np.ndarray
     is_shown: np.ndarray
+    is_before_hole: np.ndarray
     frames: np.ndarray | None
     seconds: np.ndarray
     stamps: np.ndarray | None
@@ -65,19 +68,25 @@ def _read_packets(path: pathlib.Path, size: int, changed: int) -> Packets:
                     packet.is_keyframe or stream.codec_context.codec.intra_only,
                     _is_used(stream, packet),
                     not packet.is_discard and not _is_hidden(stream, packet),
+                    packet.is_corrupt,
                 )
             )
-            is_partial = packet.is_corrupt
         rate = float(stream.average_rate or DEFAULT_RATE)
         time_base = float(stream.time_base)
         promised = containers.promised(container, stream, rate)
         reorders = bool(stream.codec_context.has_b_frames)
         is_interlaced = stream.codec_context.field_order > 1
     is_cut = containers.is_cut(path)
-    if is_cut and rows and is_partial:
+    if is_cut and rows and rows[-1][-1]:
         rows.pop()
-    stamps, decoding_stamps, *flags = np.array(rows, np.int64).reshape(-1, 5).T
-    is_key, is_used, is_shown = (flag.astype(bool) for flag in flags)
+    stamps, decoding_stamps, *flags = np.array(rows, np.int64).reshape(-1, 6).T
+    is_key, is_used, is_shown, is_partial = (
+        flag.astype(bool) for flag in flags
+    )
+    # FFmpeg's parser is one packet behind what it hears of holes. Where two
+    # recordings are joined, nothing is missing, and a key follows.
+    is_before_hole = is_partial & ~np.append(is_key, [True, True])[2:]
+    is_before_hole[1:] |= is_before_hole[:-1].copy()
     if is_interlaced:
         is_shown &= _gives_picture(path, stamps)
     if is_cut:
@@ -115,6 +124,7 @@ def _read_packets(path: pathlib.Path, size: int, changed: int) -> Packets:
         is_key,
         is_used,
         is_shown,
+        is_before_hole,
         numbered if stamps_tell else None,
         seconds,
         np.sort(shown) if stamps_tell else None,
