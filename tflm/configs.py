@@ -256,9 +256,16 @@ class Config:
     train: TrainConfig = TrainConfig()
 
     def __post_init__(self):
-        is_source_a_view = (self.data.pairs, self.data.still_pairs) == (
-            "tps",
-            "chained",
+        terms = (self.loss.equivariance_weight, self.loss.separation_weight)
+        if any(terms) and self.model.bottleneck == "fully_connected":
+            raise ValueError(
+                "model.bottleneck=fully_connected has no landmarks;"
+                " loss.equivariance_weight and loss.separation_weight must be 0"
+            )
+        is_source_a_view = (
+            self.data.pairs == "tps"
+            and self.data.still_pairs == "chained"
+            and self.source_warp != NO_WARP
         )
         needs_warp = self.loss.equivariance_weight and not is_source_a_view
         if needs_warp and self.view_warp == NO_WARP:

@@ -16,12 +16,12 @@ points.
 
 import pathlib
 import sys
-import tempfile
 
 from absl import flags
 
 from tflm import command_line  # Before TensorFlow: it quiets its start.
 from tflm import errors
+from tflm import files
 from tflm import serving
 from tflm.prediction import inputs
 from tflm.prediction import predicting
@@ -87,8 +87,8 @@ def main(arguments: list[str]) -> int:
             )
         )
     model = _MODEL.value or _newest_run()
+    files.check_writable(output_dir, "choose another --output_dir")
     detector = serving.load_detector(model, _BATCH_SIZE.value)
-    _make(output_dir)
     if not is_crop_asked:
         sources, line = inputs.cropped_as_trained(
             found.sources, detector.frame_crop
@@ -110,18 +110,6 @@ def main(arguments: list[str]) -> int:
         print(f"  {path}")
     print(outcome.line(), file=sys.stderr)
     return 0 if outcome.is_whole else 1
-
-
-def _make(output_dir: pathlib.Path) -> None:
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_dir):
-            pass
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot write {output_dir}: {error.strerror}; choose another"
-            " --output_dir"
-        ) from error
 
 
 def _newest_run() -> str:

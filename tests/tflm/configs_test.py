@@ -163,6 +163,23 @@ class ConfigsTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, message):
             configs.from_json(json.dumps(values))
 
+    @parameterized.parameters(
+        (["data.pairs=video"], "needs a view_warp unless"),
+        (["data.still_pairs=independent"], "needs a view_warp unless"),
+        (
+            [f"source_warp.{part}=0" for part in vars(configs.NO_WARP)],
+            "needs a view_warp unless",
+        ),
+        (["model.bottleneck=fully_connected"], "has no landmarks"),
+    )
+    def test_equivariance_needs_landmarks_and_a_known_warp(
+        self, settings, message
+    ):
+        weight = "loss.equivariance_weight=1"
+        configs.override(configs.Config(), [weight])
+        with self.assertRaisesRegex(ValueError, message):
+            configs.override(configs.Config(), [*settings, weight])
+
     def test_a_field_that_an_earlier_version_had_not_has_its_default(self):
         values = json.loads(configs.to_json(configs.Config()))
         del values["model"]["padding"], values["view_warp"]
